@@ -29,12 +29,18 @@ class Side(IntEnum):
 HAND_KEYPOINTS: tuple[str, ...] = (
     "wrist",
     *(f"thumb_{joint}" for joint in ("cmc", "mcp", "ip", "tip")),
-    *(f"{finger}_{joint}" for finger in ("index", "middle", "ring", "little") for joint in ("mcp", "pip", "dip", "tip")),
+    *(
+        f"{finger}_{joint}"
+        for finger in ("index", "middle", "ring", "little")
+        for joint in ("mcp", "pip", "dip", "tip")
+    ),
 )
 
 # Bones of the 21-keypoint hand as (parent, child): palm rays first, then outwards along each finger.
 HAND_BONES: tuple[tuple[int, int], ...] = tuple(
-    (0 if joint == 0 else 1 + 4 * finger + joint - 1, 1 + 4 * finger + joint) for finger in range(5) for joint in range(4)
+    (0 if joint == 0 else 1 + 4 * finger + joint - 1, 1 + 4 * finger + joint)
+    for finger in range(5)
+    for joint in range(4)
 )
 
 # The 18 body keypoints of OpenPose's COCO model.
@@ -50,3 +56,10 @@ BODY_18: tuple[str, ...] = (
     "right_ear",
     "left_ear",
 )
+
+# MANO's joints 0-15 followed by the fingertips, thumb to little finger, 16-20: their positions in the order above.
+# ``points_mano[..., MANO_TO_OPENPOSE, :]`` is in OpenPose order; MANO itself counts the little finger before the ring.
+MANO_TO_OPENPOSE: tuple[int, ...] = (0, 13, 14, 15, 16, 1, 2, 3, 17, 4, 5, 6, 18, 10, 11, 12, 19, 7, 8, 9, 20)
+
+# The inverse: ``points_openpose[..., OPENPOSE_TO_MANO, :]`` is MANO's joints and the tips.
+OPENPOSE_TO_MANO: tuple[int, ...] = (0, 5, 6, 7, 9, 10, 11, 17, 18, 19, 13, 14, 15, 1, 2, 3, 4, 8, 12, 16, 20)

@@ -106,7 +106,10 @@ def open_ledger(folder: Path, stage: str) -> Iterator[Ledger]:
             raise WhimError(f"{folder}: another `whim {stage}` is writing here", code="locked") from error
         header, entries = _parse(path)
         if header and header["stage"] != stage:
-            raise WhimError(f"{folder} holds the output of `whim {header['stage']}`; choose another --out", code="wrong-folder")
+            raise WhimError(
+                f"{folder} holds the output of `whim {header['stage']}`; choose another --out",
+                code="wrong-folder",
+            )
         _drop_torn_line(path)
         if not header:
             stream.write(json.dumps({"whim_ledger": 1, "stage": stage, "whim_version": __version__}) + "\n")
@@ -122,7 +125,9 @@ def read_ledger(folder: Path) -> tuple[str, dict[str, Entry]]:
     """
     path = folder if folder.suffix == ".jsonl" else folder / LEDGER_NAME
     if not path.is_file():
-        raise BadFileError(f"{folder}: no {LEDGER_NAME} here; give the folder that `whim fetch` or `whim annotate` wrote")
+        raise BadFileError(
+            f"{folder}: no {LEDGER_NAME} here; give the folder that `whim fetch` or `whim annotate` wrote"
+        )
     header, entries = _parse(path)
     return (header or {}).get("stage", ""), entries
 
@@ -148,7 +153,9 @@ def _parse(path: Path) -> tuple[dict[str, Any] | None, dict[str, Entry]]:
                 record["state"] = State(record["state"])
                 entries[record["key"]] = Entry(**record)
         except (ValueError, TypeError, KeyError) as error:
-            raise BadFileError(f"{path}, line {number}: not a ledger line; repair or delete the line") from error
+            raise BadFileError(
+                f"{path}, line {number}: not a ledger line; repair or delete the line"
+            ) from error
     return header, entries
 
 
