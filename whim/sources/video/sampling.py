@@ -1,0 +1,67 @@
+"""Which frames of a segment are looked at: a fixed number per second, without near-duplicates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from whim.sources.video.decode import Frame, decode
+from whim.sources.video.hashing import difference_hash, hamming
+from whim.sources.video.segments import Segment
+
+_ROUNDING_S = 1e-6  # a stamp that a clock rounded just below a grid line counts as on it
+
+
+@dataclass
+class Counts:
+    """What became of the frames of a segment."""
+
+    decoded: int = 0
+    sampled: int = 0
+    duplicates: int = 0
+    """Of the sampled ones, dropped as near-duplicates."""
+
+
+@dataclass(frozen=True, eq=False)
+class SampledFrame:
+    """A frame that was kept."""
+
+    frame: Frame
+    picture_hash: int
+
+
+def sample(
+    segment: Segment, *, fps: float, duplicate_distance: int, counts: Counts | None = None
+) -> Iterator[SampledFrame]:
+    """Kept frames of a segment, in order.
+
+    A frame is sampled when it is the first in its cell of a grid of ``1 / fps`` seconds that starts with the
+    video, so that the result does not depend on where the video is cut. It is dropped when its difference hash
+    is within ``duplicate_distance`` bits of the last kept frame of the segment; -1 keeps all.
+
+    Raises:
+        BadVideoError: damage, after the good frames before it were given.
+    """
+    tally = counts or Counts()
+    cell = _cell(segment.previous_s, fps) if segment.previous_s is not None else -1
+    last_hash: int | None = None
+    for decoded in decode(Path(segment.path), segment.clock, segment.span):
+        tally.decoded += 1
+        here = _cell(decoded.time_s, fps)
+        if here <= cell:
+            continue
+        cell = here
+        tally.sampled += 1
+        frame = decoded.frame()
+        picture_hash = difference_hash(frame.image)
+        if last_hash is not None and hamming(picture_hash, last_hash) <= duplicate_distance:
+            tally.duplicates += 1
+            continue
+        last_hash = picture_hash
+        yield SampledFrame(frame, picture_hash)
+
+
+def _cell(time_s: float, fps: float) -> int:
+    return math.floor((time_s + _ROUNDING_S) * fps)

@@ -1,0 +1,158 @@
+"""What a video file says about its frames, read from the packets without decoding.
+
+A frame's index is its place among the decoded frames. Where packets and frames are known to correspond one to
+one, the index of a key frame is the number of packets shown before it, and decoding may start there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+from whim.errors import BadFileError
+
+# libav's own log lines go to stderr from decoder threads; errors reach us as exceptions anyway.
+av.logging.set_level(av.logging.FATAL)
+
+# Codecs whose packets are frames, one to one, when the container keeps their time stamps. VP8 may hide reference
+# frames in packets of their own, MPEG-4 part 2 may pack two frames into one packet.
+ONE_PACKET_PER_FRAME = frozenset({"h264", "hevc", "vp9", "av1", "libdav1d", "mjpeg", "prores"})
+
+
+class BadVideoError(BadFileError):
+    """A video cannot be read, or not to its end. ``code`` tells which."""
+
+    code = "bad-video"
+
+
+class Packet(NamedTuple):
+    """One packet of the video stream."""
+
+    pts: int | None
+    key: bool
+    discard: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clock:
+    """Turns time stamps of one video stream into seconds since its first frame."""
+
+    origin: int
+    """Time stamp of the first frame."""
+    time_base: Fraction
+    rate: Fraction
+    """Average frame rate."""
+
+    def seconds(self, pts: int) -> float:
+        """Seconds since the first frame."""
+        return float((pts - self.origin) * self.time_base)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timeline:
+    """Presentation times of a video's frames, in units of ``time_base``."""
+
+    pts: tuple[int, ...]
+    """Sorted time stamps of the packets that have one."""
+    packets: int
+    """Packets that are shown."""
+    keys: tuple[int, ...]
+    """Sorted time stamps of key frames."""
+    clock: Clock
+    trusted: bool
+    """True when the n-th time stamp is certainly that of the n-th decoded frame."""
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds from the first frame to the end of the last, which is given the usual length of a frame."""
+        if not self.pts:
+            return float(self.packets / self.clock.rate)
+        return self.clock.seconds(self.pts[-1]) + float(1 / self.clock.rate)
+
+    @property
+    def variable_rate(self) -> bool:
+        """True when frame distances differ by more than the clock's rounding."""
+        gaps = [b - a for a, b in zip(self.pts, self.pts[1:], strict=False)]
+        return len(self.pts) != self.packets or (
+            bool(gaps) and max(gaps) - min(gaps) > max(2, 0.02 * min(gaps))
+        )
+
+
+def timeline_of(
+    packets: Sequence[Packet], *, time_base: Fraction, rate: Fraction, one_to_one: bool
+) -> Timeline:
+    """Timeline from packets in file order. ``one_to_one``: codec and container keep packets and frames together."""
+    shown = [packet for packet in packets if not packet.discard]
+    stamps = [packet.pts for packet in shown if packet.pts is not None]
+    keys = sorted({packet.pts for packet in shown if packet.key and packet.pts is not None})
+    return Timeline(
+        pts=tuple(sorted(stamps)),
+        packets=len(shown),
+        keys=tuple(keys),
+        clock=Clock(origin=min(stamps, default=0), time_base=time_base, rate=rate),
+        # An edit list (discarded packets) or a doubled or missing stamp breaks the count.
+        trusted=one_to_one and len(stamps) == len(set(stamps)) == len(packets),
+    )
+
+
+@contextmanager
+def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """Open a file and its first real video stream, decoding on one thread.
+
+    Raises:
+        BadVideoError: ``missing-file``, ``empty-file``, ``bad-video`` or ``no-video-stream``.
+    """
+    if not path.is_file():
+        raise BadVideoError(f"{path}: no such file", code="missing-file")
+    if path.stat().st_size == 0:
+        raise BadVideoError(f"{path}: the file is empty", code="empty-file")
+    try:
+        container = av.open(str(path), metadata_errors="replace")
+    except (av.FFmpegError, ValueError) as error:
+        raise BadVideoError(f"{path}: not a readable video ({error})") from error
+    with container:
+        # A cover picture in a sound file is a "video" stream with this disposition.
+        streams = [s for s in container.streams.video if not s.disposition & s.disposition.attached_pic]
+        if not streams:
+            raise BadVideoError(f"{path}: there is no video in it", code="no-video-stream")
+        stream = streams[0]
+        if stream.codec_context is None:
+            raise BadVideoError(f"{path}: no decoder for its video")
+        # One thread per worker: segments, not frames, run side by side.
+        stream.thread_type = "NONE"
+        stream.codec_context.thread_count = 1
+        yield container, stream
+
+
+def scan(path: Path) -> Timeline:
+    """Read every packet of a video, decoding none.
+
+    Raises:
+        BadVideoError: see :func:`open_video`; also when there is not one packet.
+    """
+    with open_video(path) as (container, stream):
+        packets: list[Packet] = []
+        try:
+            for packet in container.demux(stream):
+                if packet.size:  # the last one is empty: it flushes the decoder
+                    packets.append(Packet(packet.pts, packet.is_keyframe, packet.is_discard))
+        except av.FFmpegError as error:
+            if not packets:
+                raise BadVideoError(f"{path}: {error}") from error
+            # A truncated file: what was read counts, decoding will meet the damage.
+        if not packets:
+            raise BadVideoError(f"{path}: there is no picture in it", code="no-frames")
+        return timeline_of(
+            packets,
+            time_base=stream.time_base or Fraction(1, 1000),
+            rate=stream.average_rate or stream.guessed_rate or Fraction(25),
+            one_to_one=stream.codec_context.name in ONE_PACKET_PER_FRAME and container.format.name != "avi",
+        )
