@@ -76,6 +76,10 @@ class PersonDetector(Protocol):
         """People in ``image`` (H, W, 3) RGB, boxes in its pixels, any score above the detector's floor."""
         ...
 
+    def close(self) -> None:
+        """Release what the detector holds. A detector lives as long as its process, or until this call."""
+        ...
+
 
 class HandDetector(Protocol):
     """Finds hands in a picture, which may be a frame or a person crop."""
@@ -85,6 +89,10 @@ class HandDetector(Protocol):
 
     def detect(self, image: Image) -> list[HandVote]:
         """Votes for hands in ``image`` (H, W, 3) RGB, coordinates in its pixels."""
+        ...
+
+    def close(self) -> None:
+        """Release what the detector holds. A detector lives as long as its process, or until this call."""
         ...
 
 

@@ -1,0 +1,1 @@
+"""Benchmarks: one runner per question, each returning a report."""

@@ -1,0 +1,1 @@
+"""Hand detectors: one file per system."""
