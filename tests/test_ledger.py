@@ -41,14 +41,21 @@ def test_a_broken_line_in_the_middle_is_named(tmp_path: Path) -> None:
 
 
 def test_two_writers_are_refused(tmp_path: Path) -> None:
-    with open_ledger(tmp_path, "fetch"), pytest.raises(WhimError, match="another `whim fetch`"), open_ledger(tmp_path, "fetch"):
+    with (
+        open_ledger(tmp_path, "fetch"),
+        pytest.raises(WhimError, match="another `whim fetch`"),
+        open_ledger(tmp_path, "fetch"),
+    ):
         pass
 
 
 def test_a_folder_belongs_to_one_stage(tmp_path: Path) -> None:
     with open_ledger(tmp_path, "fetch"):
         pass
-    with pytest.raises(WhimError, match="holds the output of `whim fetch`"), open_ledger(tmp_path, "annotate"):
+    with (
+        pytest.raises(WhimError, match="holds the output of `whim fetch`"),
+        open_ledger(tmp_path, "annotate"),
+    ):
         pass
 
 

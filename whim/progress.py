@@ -28,7 +28,9 @@ class Progress:
         """One item (or ``amount``) further, ending in ``state``."""
         if state:
             self._states[state] += 1
-            self._bar.set_postfix_str(", ".join(f"{name} {n}" for name, n in self._states.items()), refresh=False)
+            self._bar.set_postfix_str(
+                ", ".join(f"{name} {n}" for name, n in self._states.items()), refresh=False
+            )
         self._bar.update(amount)
 
     def say(self, text: str) -> None:
@@ -43,5 +45,7 @@ class Progress:
     def __enter__(self) -> Progress:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._bar.close()

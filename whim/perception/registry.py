@@ -90,16 +90,19 @@ def build_hands(config: HandsConfig) -> BuiltHands:
     detectors: list[HandDetector] = []
     regions: list[tuple[Region, ...]] = []
     weights: dict[str, float] = {}
-    skipped: list[tuple[str, str]] = []
+    skipped = left_out(config)
     for entry in config.detectors:
-        reason = _missing(entry) if entry.optional else ""
-        if reason:
-            skipped.append((entry.use, reason))
+        if entry.use in dict(skipped):
             continue
         detectors.append(_build(entry))
         regions.append(config.regions if entry.regions is None else entry.regions)
         weights[entry.detector] = entry.weight
     return BuiltHands(tuple(detectors), tuple(regions), weights, skipped)
+
+
+def left_out(config: HandsConfig) -> list[tuple[str, str]]:
+    """Optional detectors that :func:`build_hands` would skip now: (``use`` name, reason)."""
+    return [(e.use, reason) for e in config.detectors if e.optional and (reason := _missing(e))]
 
 
 def adapter(use: str) -> Any:
