@@ -229,7 +229,7 @@ def _parser() -> argparse.ArgumentParser:
         "--workers",
         type=_count(0),
         metavar="N",
-        help="worker processes on Ray, at most what the machine carries; 0: in this process (default: what the machine carries)",
+        help="worker processes on Ray, at most what the machine carries (the default); 0: in this process",
     )
     _settings(sub, "sampling.fps=2")
     _json(sub)

@@ -69,10 +69,9 @@ def _apply(tree: dict[str, Any], override: str) -> None:
     node: Any = tree
     *parents, last = key.split(".")
     for part in parents:
-        if isinstance(node, list):
-            node = node[_list_index(node, part, override)]
-        else:
-            node = node.setdefault(part, {})
+        node = (
+            node[_list_index(node, part, override)] if isinstance(node, list) else node.setdefault(part, {})
+        )
         if not isinstance(node, dict | list):
             raise UsageError(f"--set {override}: {part!r} holds a value, not a section")
     if isinstance(node, list):

@@ -80,8 +80,9 @@ class InProcess:
 class RayActors:
     """``--workers N``: Ray Core actors, one task in flight each, with a time limit per task.
 
-    A small wait loop instead of Ray Data: a crashed or hung segment is told apart, counted and retried or given
-    up by the caller, which Ray Data does not offer (docs/decisions.md). ``load`` makes a worker's detectors.
+    A small wait loop instead of Ray Data: a crashed or hung segment is told apart, counted and retried or
+    given up by the caller, which Ray Data does not offer (docs/decisions.md). ``load`` makes a worker's
+    detectors.
     """
 
     def __init__(

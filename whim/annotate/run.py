@@ -260,7 +260,8 @@ class _Run:
             return replace(outcome.entry, attempts=attempts)
         if outcome.reason == "disk-full":
             raise WhimError(
-                f"{self.out}: the disk is full; finished segments are kept. Free some space and run the same command again",
+                f"{self.out}: the disk is full; finished segments are kept. "
+                "Free some space and run the same command again",
                 code="disk-full",
             )
         given_up = attempts >= TRIES_IN_ALL or outcome.reason in PERMANENT

@@ -9,10 +9,7 @@ from pathlib import Path
 from whim.errors import UsageError
 from whim.files import sha256
 from whim.shards.ledger import LEDGER_NAME, State, read_ledger
-
-VIDEO_SUFFIXES = frozenset(
-    {".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v", ".ts", ".mpg", ".mpeg", ".ogv", ".3gp", ".flv"}
-)
+from whim.shards.videos import VIDEO_SUFFIXES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +46,8 @@ def find_videos(inputs: Sequence[Path]) -> list[Video]:
             other = found.setdefault(video.video_id, video)
             if other.path.resolve() != video.path.resolve():
                 raise UsageError(
-                    f"{other.path} and {video.path} would share the key {video.video_id!r}; rename one, or annotate them into different --out folders"
+                    f"{other.path} and {video.path} would share the key {video.video_id!r}; "
+                    "rename one, or annotate them into different --out folders"
                 )
     if not found:
         names = ", ".join(str(given) for given in inputs)

@@ -105,7 +105,7 @@ def _write(response: Any, part: Path) -> None:
         part.open("ab" if goes_on else "wb") as stream,
         Progress(int(length) if length else None, part.stem, "B") as bar,
     ):
-        for block in response.iter_content(1 << 18):
+        for block in response.iter_content(1 << 15):  # small: a block that breaks off is lost
             stream.write(block)
             bar.step(amount=len(block))
     # requests is silent about a connection that closes early.

@@ -1,7 +1,7 @@
 """MediaPipe ``.task`` bundles from the tflite files of an older mediapipe wheel.
 
-A bundle is an uncompressed zip of two networks. The hand networks go in as they are; the pose networks lack the
-input normalisation that today's mediapipe reads from their metadata, which is added here.
+A bundle is an uncompressed zip of two networks. Three of the four go in as they are; the pose landmark network lacks
+the input normalisation that today's mediapipe reads from the metadata, which is added here.
 """
 
 from __future__ import annotations
@@ -28,12 +28,11 @@ def hand_task(parts: Path, out: Path) -> None:
 
 def pose_task(parts: Path, out: Path) -> None:
     """Pose detector and pose landmarks -> ``pose_landmarker.task``."""
-    detector = (parts / "pose_detection.tflite").read_bytes()
     landmarks = (parts / "pose_landmark_full.tflite").read_bytes()
     _bundle(
         out,
         {
-            "pose_detector.tflite": with_normalization(detector, mean=127.5, std=127.5),
+            "pose_detector.tflite": (parts / "pose_detection.tflite").read_bytes(),
             "pose_landmarks_detector.tflite": with_normalization(landmarks, mean=0.0, std=255.0),
         },
     )

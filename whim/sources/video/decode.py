@@ -112,6 +112,8 @@ def _decode_from(path: Path, clock: Clock, span: Span) -> Iterator[Decoded | Non
                 )
                 yield Decoded(index, time_s, raw)
                 index += 1
+            if not landed:
+                yield None
         except av.FFmpegError as error:
             raise BadVideoError(f"{path}: damaged after frame {index - 1} ({error})") from error
 
