@@ -162,7 +162,9 @@ def test_members_of_a_package_archive(
     )
     page = {
         "meta": {"api-version": "1.0"}, "name": "pkg",
-        "files": [{"filename": name, "url": server.add(f"/files/{name}", archive), "hashes": {"sha256": digest(archive)}}],
+        "files": [
+            {"filename": name, "url": server.add(f"/files/{name}", archive), "hashes": {"sha256": digest(archive)}}
+        ],
     }  # fmt: skip
     server.add("/simple/pkg/", json.dumps(page).encode(), content_type="application/vnd.pypi.simple.v1+json")
     monkeypatch.setenv("PIP_INDEX_URL", server.url("/simple/"))

@@ -1,6 +1,7 @@
 """MediaPipe bundles: the right members, stored, deterministic, with normalisation."""
 
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,9 @@ def test_normalization_is_added() -> None:
         (pose_task, ("pose_detection", "pose_landmark_full"), ("pose_detector", "pose_landmarks_detector")),
     ],
 )
-def test_bundles(tmp_path: Path, build, parts: tuple[str, ...], members: tuple[str, ...]) -> None:  # noqa: ANN001
+def test_bundles(
+    tmp_path: Path, build: Callable[[Path, Path], None], parts: tuple[str, ...], members: tuple[str, ...]
+) -> None:
     for name in parts:
         (tmp_path / f"{name}.tflite").write_bytes(tiny_model())
     build(tmp_path, tmp_path / "a.task")

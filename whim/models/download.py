@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -52,8 +53,13 @@ def download(
     if resumed and digest_of(part) != sha256:
         part.unlink()
         _fill(url, part, headers or {}, sleep)
-    check(part, sha256, url)
+    check(part, sha256, without_password(url))
     part.replace(target)
+
+
+def without_password(text: str) -> str:
+    """``text`` with the ``user:password@`` of every address in it removed: private indexes carry a token there."""
+    return re.sub(r"//[^/\s]*@", "//", text)
 
 
 def check(path: Path, expected: str, name: str) -> None:
@@ -70,6 +76,7 @@ def check(path: Path, expected: str, name: str) -> None:
 def _fill(url: str, part: Path, headers: Mapping[str, str], sleep: Callable[[float], None]) -> None:
     """Bring ``part`` to its full length, trying again after a broken line or a busy server."""
     requests = require("requests", extra="annotate")
+    name = without_password(url)
     for attempt in range(1, TRIES + 1):
         try:
             with _ask(requests, url, part, headers) as response:
@@ -81,11 +88,11 @@ def _fill(url: str, part: Path, headers: Mapping[str, str], sleep: Callable[[flo
         except requests.HTTPError as error:
             status = error.response.status_code
             if attempt == TRIES or (status < 500 and status != 429):
-                raise DownloadError(f"{url}: the server answers {status}") from error
+                raise DownloadError(f"{name}: the server answers {status}") from error
         except requests.RequestException as error:
             if attempt == TRIES:
                 raise DownloadError(
-                    f"{url}: {type(error).__name__} after {TRIES} tries; the part is kept"
+                    f"{name}: {type(error).__name__} after {TRIES} tries; the part is kept"
                 ) from error
         sleep(2.0**attempt)
 

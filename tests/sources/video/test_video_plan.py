@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from whim.sources.video.sampling import Counts, sample
 from whim.sources.video.segments import SHORTEST, cut, plan_segments
-from whim.sources.video.timeline import Packet, timeline_of
+from whim.sources.video.timeline import Packet, Timeline, timeline_of
 
 Make = Callable[..., Path]
 TICK = Fraction(1, 1000)
 
 
-def line(packets: list[Packet], *, one_to_one: bool = True):  # noqa: ANN201
+def line(packets: list[Packet], *, one_to_one: bool = True) -> Timeline:
     return timeline_of(packets, time_base=TICK, rate=Fraction(25), one_to_one=one_to_one)
 
 
