@@ -11,6 +11,8 @@ import av
 import numpy as np
 import pytest
 
+import whim.sources.video.timeline  # noqa: F401  (keeps libav's threads out of Python's log: see there)
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 

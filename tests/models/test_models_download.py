@@ -1,7 +1,6 @@
 """One file over HTTP: resumed, verified, whole or absent."""
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,13 +10,6 @@ from whim.models.download import TRIES, ChecksumError, DownloadError, download
 
 BODY = bytes(range(256)) * 4000
 DIGEST = hashlib.sha256(BODY).hexdigest()
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalServer]:
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with LocalServer() as running:
-        yield running
 
 
 def no_wait(seconds: float) -> None:
@@ -93,3 +85,42 @@ def test_a_wrong_checksum_deletes_the_file_and_says_both(server: LocalServer, tm
     assert DIGEST in str(stop.value)
     assert "0" * 64 in str(stop.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_server_that_stays_busy_keeps_the_part(server: LocalServer, tmp_path: Path) -> None:
+    pauses: list[float] = []
+    (tmp_path / "w.bin.part").write_bytes(BODY[:5000])
+    url = server.add("/w.bin", BODY, always_status=503)
+    with pytest.raises(DownloadError, match="503"):
+        download(url, tmp_path / "w.bin", sha256=DIGEST, sleep=pauses.append)
+    assert server.hits("/w.bin") == TRIES
+    assert pauses == [2.0, 4.0, 8.0]
+    assert (tmp_path / "w.bin.part").read_bytes() == BODY[:5000]
+
+
+def test_a_kept_part_serves_the_next_call(server: LocalServer, tmp_path: Path) -> None:
+    url = server.add("/w.bin", BODY, drop_after=100_000, drop_times=TRIES)
+    with pytest.raises(DownloadError):
+        download(url, tmp_path / "w.bin", sha256=DIGEST, sleep=no_wait)
+    have = (tmp_path / "w.bin.part").stat().st_size
+    download(url, tmp_path / "w.bin", sha256=DIGEST, sleep=no_wait)
+    assert server.requests[-1][2] == f"bytes={have}-"
+    assert (tmp_path / "w.bin").read_bytes() == BODY
+
+
+def test_a_wrong_part_of_a_wrong_file_is_tried_once_more_only(server: LocalServer, tmp_path: Path) -> None:
+    (tmp_path / "w.bin.part").write_bytes(b"poison")
+    with pytest.raises(ChecksumError):
+        download(server.add("/w.bin", BODY), tmp_path / "w.bin", sha256="0" * 64, sleep=no_wait)
+    assert [request[2] for request in server.requests] == ["bytes=6-", None]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_there_is_not_asked_for_again(server: LocalServer, tmp_path: Path) -> None:
+    url = server.add("/w.bin", BODY)
+    (tmp_path / "w.bin").write_bytes(BODY)
+    download(url, tmp_path / "w.bin", sha256=DIGEST)
+    assert server.requests == []
+    (tmp_path / "w.bin").write_bytes(BODY[:-1] + b"?")
+    download(url, tmp_path / "w.bin", sha256=DIGEST)
+    assert (tmp_path / "w.bin").read_bytes() == BODY

@@ -1,91 +1,23 @@
-"""Catalogue entries from every kind of source, through failures, into the cache."""
+"""Catalogue entries through failures into the cache, checked and checked again."""
 
 import errno
-import hashlib
-import io
 import json
 import os
-import shutil
-import tarfile
-import zipfile
-from collections.abc import Callable, Iterator
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 from http_server import LocalServer
+from tiny_catalog import WEIGHTS, digest, entry, https
 
 from whim import cli
-from whim.errors import MissingWeightError, UsageError
-from whim.models import catalog as catalog_module
-from whim.models.catalog import load_catalog, weight_path
+from whim.errors import UsageError
 from whim.models.pull import list_models, pull, render_models, render_results, verify
-from whim.models.sources import extract
-from whim.perception.registry import ADAPTERS, adapter
 
-WEIGHTS = b"some weights" * 1000
-OTHER = b"other weights" * 1000
-
-
-def digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("WHIM_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr("time.sleep", lambda seconds: None)
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-def server() -> Iterator[LocalServer]:
-    with LocalServer() as running:
-        yield running
-
-
-def entry(name: str, source: dict[str, Any], content: bytes = WEIGHTS) -> dict[str, Any]:
-    return {
-        "name": name, "role": "hands", "what": "a test", "paper_system": "OpenPose", "stands_in": True,
-        "licence": "MIT", "licence_url": "https://example.org/licence", "file": f"{name}.bin",
-        "size": len(content), "sha256": digest(content), "build": "copy", "source": source,
-    }  # fmt: skip
-
-
-@pytest.fixture
-def make_catalog(tmp_path: Path) -> Callable[..., Path]:
-    def make(*entries: dict[str, Any]) -> Path:
-        path = tmp_path / f"catalog{len(list(tmp_path.glob('catalog*')))}.yaml"
-        path.write_text(yaml.safe_dump({"entries": list(entries)}))
-        return path
-
-    return make
-
-
-def https(
-    server: LocalServer, path: str = "/w.bin", body: bytes = WEIGHTS, **behaviour: Any
-) -> dict[str, Any]:
-    return {"kind": "https", "url": server.add(path, body, **behaviour), "sha256": digest(body)}
-
-
-def wheel(members: dict[str, bytes]) -> bytes:
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-    return stream.getvalue()
-
-
-def sdist(members: dict[str, bytes]) -> bytes:
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w:gz") as archive:
-        for name, content in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-    return stream.getvalue()
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 def test_pull_then_pull_again_without_network(
@@ -146,145 +78,45 @@ def test_a_full_disk_leaves_nothing_half_written(
     assert [r.status for r in pull(None, catalog=path)] == ["pulled"]
 
 
-@pytest.mark.parametrize("form", ["wheel", "sdist"])
-def test_members_of_a_package_archive(
-    server: LocalServer,
-    make_catalog: Callable[..., Path],
-    monkeypatch: pytest.MonkeyPatch,
-    cache: Path,
-    form: str,
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_disk_that_fills_during_the_download(
+    server: LocalServer, make_catalog: Callable[..., Path], cache: Path
 ) -> None:
-    members = {"pkg/a.bin": WEIGHTS, "pkg/b.bin": OTHER}
-    name, archive = (
-        ("pkg-1.0-py3-none-any.whl", wheel(members))
-        if form == "wheel"
-        else ("pkg-1.0.tar.gz", sdist(members))
+    path = make_catalog(entry("w", https(server)))
+    part = cache / "downloads" / "w.bin.part"
+    part.parent.mkdir(parents=True)
+    part.symlink_to("/dev/full")
+    (result,) = pull(None, catalog=path)
+    assert (result.status, result.detail) == ("failed", f"no space left in {cache}")
+    assert not (cache / "models").exists()
+    part.unlink()
+    assert [r.status for r in pull(None, catalog=path)] == ["pulled"]
+
+
+def test_a_killed_pull_goes_on_where_it_stopped(
+    server: LocalServer, make_catalog: Callable[..., Path], cache: Path
+) -> None:
+    content = WEIGHTS * 20
+    path = make_catalog(entry("w", https(server, body=content), content))
+    dies_after_the_first_block = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from whim.models.pull import pull\n"
+        "from whim.progress import Progress\n"
+        "Progress.step = lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "pull(None, catalog=Path(sys.argv[1]))\n"
     )
-    page = {
-        "meta": {"api-version": "1.0"}, "name": "pkg",
-        "files": [
-            {"filename": name, "url": server.add(f"/files/{name}", archive), "hashes": {"sha256": digest(archive)}}
-        ],
-    }  # fmt: skip
-    server.add("/simple/pkg/", json.dumps(page).encode(), content_type="application/vnd.pypi.simple.v1+json")
-    monkeypatch.setenv("PIP_INDEX_URL", server.url("/simple/"))
-    source = {"kind": "pypi", "project": "pkg", "archive": name, "sha256": digest(archive)}
-    path = make_catalog(
-        entry("a", source | {"members": ["pkg/a.bin"]}),
-        entry("b", source | {"members": ["pkg/b.bin"]}, OTHER),
-        entry("c", source | {"members": ["pkg/missing.bin"]}),
-        entry("d", source | {"members": ["pkg/a.bin"], "archive": "pkg-2.0.tar.gz"}),
+    killed = subprocess.run(
+        [sys.executable, "-c", dies_after_the_first_block, str(path)], timeout=60, capture_output=True
     )
-    results = pull(None, catalog=path)
-    assert [result.status for result in results] == ["pulled", "pulled", "failed", "failed"]
-    assert "has no file pkg/missing.bin" in results[2].detail
-    assert "has no pkg-2.0.tar.gz" in results[3].detail
-    assert server.hits(f"/files/{name}") == 1  # one download serves all entries
-
-
-def test_a_project_that_is_not_there(
-    server: LocalServer, make_catalog: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PIP_INDEX_URL", server.url("/simple/"))
-    source = {"kind": "pypi", "project": "nothing", "archive": "x.whl", "sha256": "0" * 64, "members": ["a"]}
-    (result,) = pull(None, catalog=make_catalog(entry("w", source)))
-    assert (result.status, "nothing" in result.detail) == ("failed", True)
-
-
-def test_members_cannot_land_elsewhere(tmp_path: Path) -> None:
-    folder = tmp_path / "a" / "b"
-    folder.mkdir(parents=True)
-    archive = tmp_path / "evil.whl"
-    archive.write_bytes(wheel({"../../evil.bin": b"x"}))
-    extract(archive, ("../../evil.bin",), folder)
-    assert [path.name for path in folder.iterdir()] == ["evil.bin"]
-    assert not (tmp_path / "evil.bin").exists()
-
-
-def test_links_and_folders_in_a_tar_are_refused(tmp_path: Path) -> None:
-    archive = tmp_path / "x.tar.gz"
-    with tarfile.open(archive, "w:gz") as tarred:
-        for name, kind in (("link", tarfile.SYMTYPE), ("folder", tarfile.DIRTYPE)):
-            info = tarfile.TarInfo(name)
-            info.type, info.linkname = kind, "/etc/passwd"
-            tarred.addfile(info)
-    for member in ("link", "folder"):
-        with pytest.raises(Exception, match=f"has no file {member}"):
-            extract(archive, (member,), tmp_path)
-
-
-def fake_npm(folder: Path, archive: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder.mkdir()
-    (folder / "packed.tgz").write_bytes(archive)
-    script = folder / "npm"
-    script.write_text(
-        f'#!/bin/sh\n[ "$1 $2 $3" = "pack pkg@1.0 --pack-destination" ] && cp {folder}/packed.tgz "$4/pkg-1.0.tgz"\n'
-    )
-    script.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
-
-
-def npm_source(archive: bytes) -> dict[str, Any]:
-    return {
-        "kind": "npm",
-        "package": "pkg",
-        "version": "1.0",
-        "sha256": digest(archive),
-        "members": ["package/a.bin"],
-    }
-
-
-def test_npm_package(
-    tmp_path: Path, make_catalog: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    archive = sdist({"package/a.bin": WEIGHTS})
-    fake_npm(tmp_path / "bin", archive, monkeypatch)
-    (result,) = pull(None, catalog=make_catalog(entry("w", npm_source(archive))))
-    assert result.status == "pulled", result.detail
-
-
-def test_npm_package_with_another_checksum(
-    tmp_path: Path, make_catalog: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fake_npm(tmp_path / "bin", sdist({"package/a.bin": OTHER}), monkeypatch)
-    (result,) = pull(None, catalog=make_catalog(entry("w", npm_source(b"another"))))
-    assert (result.status, "sha256" in result.detail) == ("failed", True)
-
-
-def test_without_npm_the_entry_is_skipped(
-    make_catalog: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    which = shutil.which
-    monkeypatch.setattr(
-        "whim.models.sources.shutil.which", lambda name: None if name == "npm" else which(name)
-    )
-    (result,) = pull(None, catalog=make_catalog(entry("w", npm_source(b""))))
-    assert (result.status, result.detail) == ("skipped", "npm is not installed")
-
-
-def test_hugging_face_honours_endpoint_and_token(
-    server: LocalServer,
-    make_catalog: Callable[..., Path],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    server.add("/owner/repo/resolve/abc/sub/w.bin", WEIGHTS)
-    monkeypatch.setenv("HF_ENDPOINT", server.url("").rstrip("/"))
-    monkeypatch.setenv("HF_TOKEN", "hf_secret")
-    source = {
-        "kind": "huggingface",
-        "repository": "owner/repo",
-        "revision": "abc",
-        "path": "sub/w.bin",
-        "sha256": digest(WEIGHTS),
-    }
-    (result,) = pull(None, catalog=make_catalog(entry("w", source)))
-    assert result.status == "pulled", result.detail
-    assert server.headers[-1]["Authorization"] == "Bearer hf_secret"
-    (result,) = pull(None, catalog=make_catalog(entry("v", source | {"path": "none.bin"})))
-    assert result.status == "failed"
-    shown = capsys.readouterr()
-    assert "hf_secret" not in result.detail + shown.out + shown.err
+    assert killed.returncode == -signal.SIGKILL
+    have = (cache / "downloads" / "w.bin.part").stat().st_size
+    assert 0 < have < len(content)
+    assert not (cache / "models").exists()
+    assert [r.status for r in pull(None, catalog=path)] == ["pulled"]
+    assert server.requests[-1][2] == f"bytes={have}-"
+    assert (cache / "models" / "w" / "w.bin").read_bytes() == content
+    assert not (cache / "downloads").exists()
 
 
 def test_verify_deletes_what_is_wrong(
@@ -300,31 +132,13 @@ def test_verify_deletes_what_is_wrong(
     assert [r.status for r in pull(["w"], catalog=path)] == ["pulled"]
 
 
-def test_an_unknown_name_names_the_nearest() -> None:
-    with pytest.raises(UsageError, match="nearest is 'pedestrian-ssdlite'"):
-        pull(["pedestrian-ssd"])
-
-
-def test_a_missing_weight_gives_command_and_licence() -> None:
-    with pytest.raises(MissingWeightError, match=r"licence MIT.*run: whim models pull pedestrian-ssdlite"):
-        weight_path("pedestrian-ssdlite")
-
-
-def test_the_shipped_catalogue_is_whole() -> None:
-    entries = {entry.name: entry for entry in load_catalog()}
-    assert len(entries) == len(load_catalog())
-    assert all(entry.licence_url.startswith("https://") for entry in entries.values())
-    needed = {name for use in ADAPTERS for name in adapter(use).weights}
-    assert needed == {name for name, entry in entries.items() if entry.role != "demo"}
-    assert not entries["mediapipe-hand-landmarker"].stands_in
-    assert entries["handtrack-ssd320"].stands_in
-
-
-def test_a_bad_catalogue_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "catalog.yaml"
-    path.write_text("entries: [{name: x}]")
-    with pytest.raises(UsageError, match=r"catalog\.yaml"):
-        catalog_module.load_catalog(path)
+def test_a_cache_folder_that_cannot_be_made(
+    tmp_path: Path, server: LocalServer, make_catalog: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("WHIM_CACHE", str(tmp_path / "file"))
+    with pytest.raises(UsageError, match="WHIM_CACHE"):
+        pull(None, catalog=make_catalog(entry("w", https(server))))
 
 
 def test_the_commands(capsys: pytest.CaptureFixture[str]) -> None:

@@ -36,7 +36,9 @@ def download(
     headers: Mapping[str, str] | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Download ``url`` to ``target``; a ``.part`` beside it is continued with a Range request.
+    """Download ``url`` to ``target``, unless it is there already with that checksum.
+
+    A ``.part`` beside it is continued with a Range request.
 
     A part that turns out wrong (left by another version, or spliced by a careless server) is deleted and the
     file fetched once from its beginning.
@@ -46,6 +48,8 @@ def download(
         DownloadError: the server refuses, or the line breaks again and again. The part is kept.
         OSError: the file cannot be written (disk full).
     """
+    if is_whole(target, sha256):
+        return
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
     resumed = part.exists() and part.stat().st_size > 0
@@ -55,6 +59,11 @@ def download(
         _fill(url, part, headers or {}, sleep)
     check(part, sha256, without_password(url))
     part.replace(target)
+
+
+def is_whole(path: Path, expected: str) -> bool:
+    """True when an earlier entry or run has brought this file, and it is undamaged."""
+    return path.is_file() and digest_of(path) == expected
 
 
 def without_password(text: str) -> str:

@@ -120,9 +120,8 @@ def _result(entry: CatalogEntry, status: str, detail: str = "") -> Result:
 def _downloads() -> Iterator[Path]:
     """Folder for archives and parts; one pulling process at a time."""
     root = cache_dir()
-    downloads = root / "downloads"
     try:
-        downloads.mkdir(parents=True, exist_ok=True)
+        root.mkdir(parents=True, exist_ok=True)
         lock = (root / "pull.lock").open("w")
     except OSError as error:
         raise UsageError(
@@ -130,7 +129,8 @@ def _downloads() -> Iterator[Path]:
         ) from error
     with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        downloads.mkdir(exist_ok=True)  # another process may have removed it at its end
+        downloads = root / "downloads"
+        downloads.mkdir(exist_ok=True)
         yield downloads
 
 
@@ -140,8 +140,9 @@ def _pull_one(entry: CatalogEntry, downloads: Path) -> Result:
     try:
         with tempfile.TemporaryDirectory(dir=downloads) as parts:
             entry.source.bring(downloads, Path(parts))
-            _BUILDERS[entry.build](Path(parts), entry.path)
-        check(entry.path, entry.sha256, entry.name)
+            with atomic_path(entry.path) as built:
+                _BUILDERS[entry.build](Path(parts), built)
+                check(built, entry.sha256, entry.name)  # before it gets its place in the cache
     except SourceMissingError as error:
         return _result(entry, "skipped", str(error))
     except WhimError as error:

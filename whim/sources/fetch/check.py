@@ -35,7 +35,7 @@ def _decode_whole(path: Path) -> None:
         with av.open(str(path)) as container:
             stream = container.streams.video[0]
             stream.codec_context.options = {"err_detect": "explode"}  # no concealment
-            stream.thread_type = "AUTO"
+            stream.thread_type = "NONE"
             damaged = any(frame.is_corrupt for frame in container.decode(stream))
     except av.FFmpegError as error:
         raise BadFileError(f"{path.name}: damaged: {error.strerror}", code="bad-video") from error

@@ -19,8 +19,11 @@ from av.video.stream import VideoStream
 
 from whim.errors import BadFileError
 
-# libav's own log lines go to stderr from decoder threads; errors reach us as exceptions anyway.
-av.logging.set_level(av.logging.FATAL)
+# PyAV hands libav's log lines to Python. A decoder or encoder thread that wants to log then waits for Python's lock,
+# while the thread that holds the lock waits for it to end: a deadlock no time-out can break. libav's own handler
+# needs no lock; errors reach us as exceptions anyway.
+av.logging.restore_default_callback()
+av.logging.set_libav_level(av.logging.PANIC)
 
 # Codecs whose packets are frames, one to one, when the container keeps their time stamps. VP8 may hide reference
 # frames in packets of their own, MPEG-4 part 2 may pack two frames into one packet.
