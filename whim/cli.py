@@ -141,7 +141,9 @@ def models(options: argparse.Namespace) -> int:
         return 0
     act = module.pull if options.action == "pull" else module.verify
     results = act(options.names or None)
-    if not getattr(options, "quiet", False):
+    if getattr(options, "quiet", False):
+        results = [result for result in results if result.status in ("failed", "skipped")]
+    if results:
         _show(
             options, lambda: [result.to_json() for result in results], lambda: module.render_results(results)
         )
@@ -311,7 +313,7 @@ def _parser() -> argparse.ArgumentParser:
                 help="networks by name (default: all of the embedded pipeline)",
             )
         if name == "pull":
-            action.add_argument("--quiet", action="store_true", help="no table at the end")
+            action.add_argument("--quiet", action="store_true", help="show only what failed or was skipped")
         _json(action)
 
     sub = _command(commands, doctor, "check this machine and installation")

@@ -4,6 +4,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from whim.errors import MissingWeightError
@@ -15,9 +16,13 @@ tflite = pytest.importorskip("mediapipe.tasks.metadata.schema_py_generated")
 meta = pytest.importorskip("mediapipe.tasks.metadata.metadata_schema_py_generated")
 
 
-def tiny_model() -> bytes:
+def tiny_model(metadata: bytes | None = None) -> bytes:
     model = tflite.ModelT()
     model.version, model.description, model.buffers = 3, b"tiny", [tflite.BufferT()]
+    if metadata:
+        buffer, entry = tflite.BufferT(), tflite.MetadataT()
+        buffer.data, entry.name, entry.buffer = b"1.5.0", metadata, 1
+        model.buffers, model.metadata = [*model.buffers, buffer], [entry]
     builder = flatbuffers.Builder(0)
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
@@ -31,6 +36,17 @@ def normalization(model: bytes) -> tuple[list[float], list[float]]:
     )
     options = about.subgraphMetadata[0].inputTensorMetadata[0].processUnits[0].options
     return list(options.mean), list(options.std)
+
+
+def test_other_metadata_of_the_model_stays() -> None:
+    model = with_normalization(tiny_model(metadata=b"min_runtime_version"), mean=0.0, std=1.0)
+    tree = tflite.ModelT.InitFromObj(tflite.Model.GetRootAsModel(model, 0))
+    assert {e.name for e in tree.metadata} == {
+        b"min_runtime_version",
+        b"TFLITE_METADATA",
+    }
+    assert bytes(tree.buffers[1].data) == b"1.5.0"
+    assert normalization(model) == ([0.0], [1.0])
 
 
 def test_normalization_is_added() -> None:
@@ -63,6 +79,19 @@ def test_bundles(
         assert {info.compress_type for info in bundle.infolist()} == {zipfile.ZIP_STORED}
 
 
+def test_only_the_pose_landmarks_are_changed(tmp_path: Path) -> None:
+    for name in ("palm_detection_full", "hand_landmark_full", "pose_detection", "pose_landmark_full"):
+        (tmp_path / f"{name}.tflite").write_bytes(tiny_model(metadata=name.encode()))
+    hand_task(tmp_path, tmp_path / "hand.task")
+    pose_task(tmp_path, tmp_path / "pose.task")
+    with zipfile.ZipFile(tmp_path / "hand.task") as bundle:
+        assert bundle.read("hand_detector.tflite") == tiny_model(b"palm_detection_full")
+        assert bundle.read("hand_landmarks_detector.tflite") == tiny_model(b"hand_landmark_full")
+    with zipfile.ZipFile(tmp_path / "pose.task") as bundle:
+        assert bundle.read("pose_detector.tflite") == tiny_model(b"pose_detection")
+        assert normalization(bundle.read("pose_landmarks_detector.tflite")) == ([0.0], [255.0])
+
+
 @pytest.mark.weights
 def test_the_real_pose_bundle_says_how_to_normalise() -> None:
     try:
@@ -72,3 +101,25 @@ def test_the_real_pose_bundle_says_how_to_normalise() -> None:
     with zipfile.ZipFile(path) as bundle:
         assert normalization(bundle.read("pose_detector.tflite")) == ([127.5], [127.5])
         assert normalization(bundle.read("pose_landmarks_detector.tflite")) == ([0.0], [255.0])
+
+
+@pytest.mark.weights
+@pytest.mark.parametrize(
+    ("name", "landmarker", "found"),
+    [
+        ("mediapipe-hand-landmarker", "HandLandmarker", "hand_landmarks"),
+        ("mediapipe-pose-landmarker", "PoseLandmarker", "pose_landmarks"),
+    ],
+)
+def test_mediapipe_opens_the_real_bundles(name: str, landmarker: str, found: str) -> None:
+    import mediapipe as mp
+    from mediapipe.tasks.python import BaseOptions, vision
+
+    try:
+        path = weight_path(name)
+    except MissingWeightError as error:
+        pytest.skip(str(error))
+    options = getattr(vision, f"{landmarker}Options")(base_options=BaseOptions(model_asset_path=str(path)))
+    grey = mp.Image(image_format=mp.ImageFormat.SRGB, data=np.full((240, 320, 3), 128, np.uint8))
+    with getattr(vision, landmarker).create_from_options(options) as detector:
+        assert getattr(detector.detect(grey), found) == []  # nobody on a grey wall

@@ -14,8 +14,8 @@ class SamplingConfig(Config):
 
     fps: float = Field(default=5.0, gt=0)
     """Frames per second of video. 5 over WHIM's 122 hours gives about the paper's 2 M (section 3)."""
-    duplicate_distance: int = Field(default=2, ge=-1, le=64)
-    """Frames whose 64-bit difference hash is this near the last kept one are dropped; -1 keeps all."""
+    duplicate_distance: int = Field(default=2, ge=-1, le=256)
+    """Frames whose 256-bit difference hash is this near the last kept one are dropped; -1 keeps all."""
 
 
 class SegmentsConfig(Config):

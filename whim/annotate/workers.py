@@ -8,7 +8,7 @@ from pathlib import Path
 
 # Private memory of one worker with the embedded pipeline loaded and a 1080p video open, rounded up
 # (benchmarks/annotate_throughput.py prints the measured value).
-WORKER_BYTES = 1_200_000_000
+WORKER_BYTES = 1_600_000_000
 
 
 @dataclass(frozen=True)

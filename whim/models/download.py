@@ -124,7 +124,7 @@ def _write(response: Any, part: Path) -> None:
         for block in response.iter_content(1 << 15):  # small: a block that breaks off is lost
             stream.write(block)
             bar.step(amount=len(block))
-    # requests is silent about a connection that closes early.
+    # Over urllib3 1, requests is silent about a connection that closes early.
     if length and part.stat().st_size != have + int(length):
         from requests import ConnectionError as Broken
 

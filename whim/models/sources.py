@@ -6,6 +6,7 @@ Each source brings its files into a folder. Nothing is built or installed, and n
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -176,11 +177,13 @@ def index() -> dict[str, str]:
     """Endpoint of the package index that pip is set to use, as an argument; empty for the public one."""
     address = os.environ.get("PIP_INDEX_URL")
     if not address:
+        # Not `config get`: that reads the user's file alone, not those of the machine or of PIP_CONFIG_FILE.
         asked = subprocess.run(
-            [sys.executable, "-m", "pip", "config", "get", "global.index-url"],
+            [sys.executable, "-m", "pip", "config", "list"],
             capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL,
         )  # fmt: skip
-        address = asked.stdout.strip() if asked.returncode == 0 else ""
+        found = re.search(r"^global\.index-url='(.+)'$", asked.stdout, re.MULTILINE)
+        address = found[1] if found else None
     return {"endpoint": address} if address else {}
 
 

@@ -11,6 +11,9 @@ from whim.sources.video.decode import Frame, decode
 from whim.sources.video.hashing import difference_hash, hamming
 from whim.sources.video.segments import Segment
 
+DUPLICATE_SIDE = 16
+"""Duplicates are found with 16 x 16 bits: with 8 x 8, half the frames of a hand before a calm background look alike."""
+
 _ROUNDING_S = 1e-6  # a stamp that a clock rounded just below a grid line counts as on it
 
 
@@ -30,6 +33,7 @@ class SampledFrame:
 
     frame: Frame
     picture_hash: int
+    """64-bit difference hash."""
 
 
 def sample(
@@ -38,8 +42,8 @@ def sample(
     """Kept frames of a segment, in order.
 
     A frame is sampled when it is the first in its cell of a grid of ``1 / fps`` seconds that starts with the
-    video, so that the result does not depend on where the video is cut. It is dropped when its difference hash
-    is within ``duplicate_distance`` bits of the last kept frame of the segment; -1 keeps all.
+    video, so that the result does not depend on where the video is cut. It is dropped when its 256-bit
+    difference hash is within ``duplicate_distance`` of the last kept frame of the segment; -1 keeps all.
 
     Raises:
         BadVideoError: damage, after the good frames before it were given.
@@ -55,12 +59,12 @@ def sample(
         cell = here
         tally.sampled += 1
         frame = decoded.frame()
-        picture_hash = difference_hash(frame.image)
-        if last_hash is not None and hamming(picture_hash, last_hash) <= duplicate_distance:
+        fine_hash = difference_hash(frame.image, DUPLICATE_SIDE)
+        if last_hash is not None and hamming(fine_hash, last_hash) <= duplicate_distance:
             tally.duplicates += 1
             continue
-        last_hash = picture_hash
-        yield SampledFrame(frame, picture_hash)
+        last_hash = fine_hash
+        yield SampledFrame(frame, difference_hash(frame.image))
 
 
 def _cell(time_s: float, fps: float) -> int:
