@@ -1,5 +1,6 @@
 """Real and generated files: frame counts, sizes, times, and segments that add up to the whole."""
 
+import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
+from whim.sources.video import decode as decoding
 from whim.sources.video.decode import Decoded, Frame, Span, decode, frames_at
 from whim.sources.video.hashing import difference_hash, hamming
 from whim.sources.video.probe import probe
@@ -101,6 +103,46 @@ def test_rotated_clips_show_the_same_upright(shared_data: Path, degrees: int) ->
     assert np.abs(upside_down.astype(int) - expected[..., ::-1]).mean() > 20
 
 
+# Display matrix (a, b, c, d) and what it makes of a stored picture.
+MATRICES = {
+    "none": ((1, 0, 0, 1), lambda p: p),
+    "quarter": ((0, 1, -1, 0), lambda p: np.rot90(p, 3)),
+    "half": ((-1, 0, 0, -1), lambda p: np.rot90(p, 2)),
+    "three_quarters": ((0, -1, 1, 0), lambda p: np.rot90(p, 1)),
+    "mirrored": ((-1, 0, 0, 1), np.fliplr),
+    "upside_down": ((1, 0, 0, -1), np.flipud),
+    "swapped": ((0, 1, 1, 0), lambda p: p.swapaxes(0, 1)),
+    "swapped_half": ((0, -1, -1, 0), lambda p: np.rot90(p, 2).swapaxes(0, 1)),
+}
+
+
+@pytest.mark.parametrize("name", MATRICES)
+def test_turned_and_mirrored_pictures(make_video: Make, name: str) -> None:
+    matrix, expected = MATRICES[name]
+    path = make_video(frames=3, size=(160, 96))
+    (stored,) = frames_at(path, [1])
+    content = bytearray(path.read_bytes())
+    at = content.index(b"tkhd") + 44  # version 0: the matrix follows 40 bytes of the box
+    fixed = [round(value * 65536) for value in matrix]
+    content[at : at + 20] = struct.pack(">5i", fixed[0], fixed[1], 0, fixed[2], fixed[3])
+    path.write_bytes(content)
+    (frame,) = frames_at(path, [1])
+    assert np.array_equal(frame.image, expected(stored.image))
+    facts = probe(path)
+    assert (facts.height, facts.width) == frame.image.shape[:2]
+
+
+def test_conversion_uses_no_further_thread(shared_data: Path) -> None:
+    path = shared_data / "videos" / "tabletop_cups.mp4"
+    threads = Path("/proc/self/task")
+    before = len(list(threads.iterdir()))
+    for found in decode(path, scan(path).clock, Span()):
+        found.frame()
+        assert len(list(threads.iterdir())) == before
+        if found.index == 3:
+            break
+
+
 def test_damage_comes_after_the_good_frames(shared_data: Path) -> None:
     path = shared_data / "videos" / "formats" / "corrupted.mp4"
     seen, error = until_damage(path)
@@ -111,16 +153,23 @@ def test_damage_comes_after_the_good_frames(shared_data: Path) -> None:
 
 
 def encode(
-    path: Path, codec: str, *, frames: int = 120, stamps: list[int] | None = None, **options: str
+    path: Path,
+    codec: str,
+    *,
+    frames: int = 120,
+    stamps: list[int] | None = None,
+    size: tuple[int, int] = (96, 64),
+    **options: str,
 ) -> Path:
     """A clip whose every picture is different, with options of the encoder."""
-    with av.open(str(path), "w") as container:
+    muxer = {key: options.pop(key) for key in ("movflags",) if key in options}
+    with av.open(str(path), "w", options=muxer) as container:
         stream = container.add_stream(codec, rate=Fraction(30))
-        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
         stream.options = options
         stream.codec_context.time_base = Fraction(1, 30)
         for index in range(frames):
-            picture = np.full((64, 96, 3), 40, dtype=np.uint8)
+            picture = np.full((*size[::-1], 3), 40, dtype=np.uint8)
             picture[8:40, (index * 5) % 70 : (index * 5) % 70 + 20] = (230, 200, index % 200)
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
             frame.pts, frame.time_base = (stamps[index] if stamps else index), Fraction(1, 30)
@@ -142,6 +191,13 @@ GENERATED = {
     "vp9.webm": ("libvpx-vp9", {"g": "15", "deadline": "realtime", "cpu-used": "8"}),
     "vp8.webm": ("libvpx", {"g": "15", "auto-alt-ref": "1", "lag-in-frames": "12", "deadline": "realtime"}),
     "packed.avi": ("mpeg4", {"g": "15", "bf": "2"}),
+    "open_hevc.mp4": (
+        "libx265",
+        {"x265-params": "open-gop=1:keyint=15:min-keyint=15:bframes=3:b-adapt=0:scenecut=0:log-level=none"},
+    ),
+    "av1.mp4": ("libsvtav1", {"g": "15", "preset": "12", "svtav1-params": "lp=1"}),
+    "hidden.webm": ("libvpx-vp9", {"g": "30", "auto-alt-ref": "1", "lag-in-frames": "25", "cpu-used": "8"}),
+    "fragmented.mp4": ("libx264", {"g": "15", "bf": "2", "movflags": "frag_keyframe+empty_moov"}),
 }
 
 
@@ -156,6 +212,79 @@ def test_segments_add_up_to_the_whole(tmp_path: Path, name: str, length_s: float
     assert found == expected
     assert (len(segments) > 1) == scan(path).trusted
     assert len({segment.name for segment in segments}) == len(segments)
+
+
+def cut_in(source: Path, name: str, first: int) -> Path:
+    """The packets of a clip from number ``first`` on."""
+    target = source.with_name(name)
+    with av.open(str(source)) as read, av.open(str(target), "w") as write:
+        stream = read.streams.video[0]
+        copy = write.add_stream_from_template(stream)
+        for number, packet in enumerate(read.demux(stream)):
+            if packet.size and number >= first:
+                packet.stream = copy
+                write.mux(packet)
+    return target
+
+
+def counted(path: Path) -> list[int]:
+    """Time stamps of the frames that libav gives, by its plainest use."""
+    with av.open(str(path)) as container:
+        return [frame.pts or 0 for frame in container.decode(video=0)]
+
+
+@pytest.mark.parametrize("name", ["open.mkv", "open_hevc.mp4", "transport.ts"])
+@pytest.mark.parametrize("first", [7, 15])
+def test_a_start_in_the_middle_of_a_group(tmp_path: Path, name: str, first: int) -> None:
+    """Frames that lack their key frame are never decoded: they take no index, and time starts after them."""
+    codec, options = GENERATED[name]
+    path = cut_in(encode(tmp_path / f"whole_{name}", codec, **options), name, first)
+    frames = len(counted(path))
+    assert probe(path).frames == frames < 120 - first
+    segments, found = pieces(path, 0.4)
+    assert len(segments) == 1
+    assert [index for index, _ in found] == list(range(frames))
+    assert found[0][1] == 0.0
+
+
+@pytest.mark.parametrize("order", ["forwards", "backwards"])
+def test_two_recordings_in_one_file(tmp_path: Path, order: str) -> None:
+    one, two = (
+        encode(tmp_path / f"{start}.ts", "libx264", stamps=[start + i for i in range(120)], g="15")
+        for start in (0, 600)
+    )
+    path = tmp_path / "both.ts"
+    parts = (one, two) if order == "forwards" else (two, one)
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    _, found = pieces(path, 0.4)
+    assert [index for index, _ in found] == list(range(240))
+    assert found[0][1] == 0.0
+    assert all(a[1] < b[1] for a, b in pairwise(found))
+    assert probe(path).frames == 240
+
+
+@pytest.mark.parametrize("name", ["open.mp4", "transport.ts", "vp9.webm"])
+def test_a_segment_decodes_little_more_than_itself(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seeks land: counting from the start of the file for every segment would be quadratic."""
+    codec, options = GENERATED[name]
+    path = encode(tmp_path / name, codec, frames=300, **options)
+    monkeypatch.setattr(decoding, "_tail", None)
+    segments, found = pieces(path, 2.0)
+    assert len(segments) > 4
+    assert [index for index, _ in found] == list(range(300))
+
+
+def test_the_size_may_change_on_the_way(tmp_path: Path) -> None:
+    one = encode(tmp_path / "one.ts", "libx264", frames=30)
+    two = encode(tmp_path / "two.ts", "libx264", frames=30, size=(128, 80), stamps=list(range(30, 60)))
+    path = tmp_path / "both.ts"
+    path.write_bytes(one.read_bytes() + two.read_bytes())
+    frames = list(frames_at(path, range(60)))
+    assert [frame.image.shape for frame in frames] == [(64, 96, 3)] * 30 + [(80, 128, 3)] * 30
+    alone = list(frames_at(two, range(30)))
+    assert all(np.array_equal(a.image, b.image) for a, b in zip(frames[30:], alone, strict=True))
 
 
 def test_pictures_after_a_seek_are_those_of_the_whole(tmp_path: Path) -> None:
@@ -197,6 +326,30 @@ def test_a_truncated_file_gives_its_good_frames(tmp_path: Path) -> None:
     assert error is None or error.code == "bad-video"  # Matroska may end without a complaint
     assert 10 < len(found) < 115
     assert found == list(range(len(found)))
+
+
+@pytest.mark.parametrize("name", ["front.mp4", "clip.mkv", "clip.webm"])
+def test_an_unfinished_download_is_found_out(tmp_path: Path, name: str) -> None:
+    """Its own header promises more, though what is there can be decoded."""
+    codec = "libvpx-vp9" if name.endswith("webm") else "libx264"
+    options = {"movflags": "faststart"} if name.endswith("mp4") else {}
+    path = encode(tmp_path / name, codec, frames=150, **options)
+    assert probe(path).frames == 150
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    with pytest.raises(BadVideoError, match=r"of the 5.0 seconds that its header promises; fetch it again"):
+        probe(path)
+
+
+def test_damage_near_the_end_is_found_out(tmp_path: Path) -> None:
+    path = encode(tmp_path / "clip.mp4", "libvpx-vp9", **GENERATED["vp9.webm"][1])
+    with av.open(str(path)) as container:
+        key = [packet for packet in container.demux(video=0) if packet.size and packet.is_keyframe][-1]
+        payload = bytes(key)
+    content = path.read_bytes()
+    assert content.count(payload) == 1
+    path.write_bytes(content.replace(payload, payload[:12] + b"\xff" * (len(payload) - 12)))
+    with pytest.raises(BadVideoError, match="damaged near its end"):
+        probe(path)
 
 
 @pytest.mark.parametrize(

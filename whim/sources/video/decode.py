@@ -6,19 +6,26 @@ where a stamp is missing or runs backwards, the frame follows its predecessor by
 
 from __future__ import annotations
 
+import struct
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from whim.sources.video.timeline import BadVideoError, Clock, Timeline, open_video, scan
 
 FAR = 90
 """A jump of more frames than this is worth a seek when reading single frames."""
+
+EARLY_S = 1.0
+"""Transport streams are searched by decoding time, which lies before the presentation time: a second attempt at a seek
+aims this much earlier. Frames pass in decoding order, so the planned key frame comes by."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,10 +45,11 @@ class Decoded:
     index: int
     time_s: float
     raw: av.VideoFrame
+    converter: VideoReformatter
 
     def frame(self) -> Frame:
         """Convert to upright RGB."""
-        return Frame(self.index, self.time_s, upright(self.raw))
+        return Frame(self.index, self.time_s, upright(self.raw, self.converter))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,21 +65,24 @@ class Span:
     """Frames there must be; None: not known."""
 
 
+class _SeekMissedError(Exception):
+    """A seek did not land on the planned key frame."""
+
+
 def decode(path: Path, clock: Clock, span: Span) -> Iterator[Decoded]:
     """Decode a span in order.
 
+    Frames that the decoder still holds at damage are not asked for: one of them may be missing, and the next would
+    take its index.
+
     Raises:
-        BadVideoError: ``bad-video`` at damage, after the good frames before it; ``frame-count`` at the end when
-            the span has not the frames that the packets promise.
+        BadVideoError: ``bad-video`` at damage, after the good frames before it; ``frame-count`` when the span does
+            not begin at the planned frame, or at its end when it has not the frames that the packets promise.
     """
-    expected = span.first_frame
-    for found in _decode_from(path, clock, span):
-        if found is None:  # the seek missed the key frame: count from the start of the file instead
-            yield from _tail(path, clock, span)
-            return
-        expected = found.index + 1
+    count = 0
+    for found in _reach(path, clock, span):
+        count += 1
         yield found
-    count = expected - span.first_frame
     if span.frames is not None and count != span.frames:
         raise BadVideoError(
             f"{path}: {count} frames decoded where the packets promise {span.frames}, from frame {span.first_frame}",
@@ -79,50 +90,96 @@ def decode(path: Path, clock: Clock, span: Span) -> Iterator[Decoded]:
         )
 
 
+def _reach(path: Path, clock: Clock, span: Span) -> Iterator[Decoded]:
+    """Frames of the span by the shortest way that leads exactly there. A seek misses before its first frame only."""
+    for early_s in (0.0, EARLY_S):
+        try:
+            yield from _decode_from(path, clock, span, early_s)
+            return
+        except _SeekMissedError:
+            continue
+    yield from _tail(path, clock, span)
+
+
 def _tail(path: Path, clock: Clock, span: Span) -> Iterator[Decoded]:
     """The span, reached by decoding everything before it."""
-    for found in decode(path, clock, Span(end_pts=span.end_pts)):
+    for found in _decode_from(path, clock, Span(end_pts=span.end_pts)):
+        if found.index == span.first_frame and found.raw.pts != span.seek_pts:
+            raise BadVideoError(
+                f"{path}: frame {found.index} is not the one that the packets promise", code="frame-count"
+            )
         if found.index >= span.first_frame:
             yield found
 
 
-def _decode_from(path: Path, clock: Clock, span: Span) -> Iterator[Decoded | None]:
-    """Frames of the span; a single None when the seek did not land on the planned key frame."""
+def _decode_from(path: Path, clock: Clock, span: Span, early_s: float = 0.0) -> Iterator[Decoded]:
+    """Frames of the span, after a seek that aims ``early_s`` seconds before it."""
     with open_video(path) as (container, stream):
         index = span.first_frame
         time_s = -1.0
         step = float(1 / clock.rate)
-        if span.seek_pts is not None:
-            container.seek(span.seek_pts, stream=stream, backward=True)
+        converter = VideoReformatter()
         landed = span.seek_pts is None
         try:
+            if span.seek_pts is not None:
+                container.seek(span.seek_pts - round(early_s / clock.time_base), stream=stream, backward=True)
             for raw in container.decode(stream):
                 if not landed:
                     if raw.pts is not None and raw.pts < (span.seek_pts or 0):
                         continue  # leading frames of an open group belong to what was before
                     if raw.pts != span.seek_pts:
-                        yield None
-                        return
+                        raise _SeekMissedError
                     landed = True
+                if index == 0 and raw.pts is not None:  # packets may start earlier than what can be decoded
+                    clock = replace(clock, origin=raw.pts)
                 if span.end_pts is not None and raw.pts is not None and raw.pts >= span.end_pts:
                     return
                 stamp = None if raw.pts is None else clock.seconds(raw.pts)
                 time_s = (
                     stamp if stamp is not None and stamp > time_s else max(time_s, 0.0) + step * (index > 0)
                 )
-                yield Decoded(index, time_s, raw)
+                yield Decoded(index, time_s, raw, converter)
                 index += 1
-            if not landed:
-                yield None
         except av.FFmpegError as error:
+            if not landed:
+                raise _SeekMissedError from error
             raise BadVideoError(f"{path}: damaged after frame {index - 1} ({error})") from error
+        if not landed:
+            raise _SeekMissedError
 
 
-def upright(raw: av.VideoFrame) -> NDArray[np.uint8]:
-    """RGB picture (H, W, 3) with the rotation tag applied. 10-bit and HDR are converted plainly to 8 bits."""
-    image = np.asarray(raw.to_ndarray(format="rgb24"), dtype=np.uint8)
-    turns = round(raw.rotation / 90) % 4
-    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+def upright(raw: av.VideoFrame, converter: VideoReformatter) -> NDArray[np.uint8]:
+    """RGB picture (H, W, 3), turned and mirrored as the file says. 10-bit and HDR are converted plainly to 8 bits.
+
+    The converter is kept from frame to frame and has one thread, as the decoder has; by itself it would take a thread
+    per core.
+    """
+    image = np.asarray(converter.reformat(raw, format="rgb24", threads=1).to_ndarray(), dtype=np.uint8)
+    swapped, mirrored_x, mirrored_y = turns = orientation(raw)
+    if not any(turns):
+        return image
+    if swapped:
+        image = image.swapaxes(0, 1)
+    if mirrored_x:
+        image = image[:, ::-1]
+    if mirrored_y:
+        image = image[::-1]
+    return np.ascontiguousarray(image)
+
+
+def orientation(raw: av.VideoFrame) -> tuple[bool, bool, bool]:
+    """What makes a stored picture upright: swap its axes, then mirror x, then mirror y.
+
+    From the display matrix, which maps a stored point p, q to a p + c q, b p + d q. libav's rotation angle alone
+    does not tell a mirrored picture from a turned one.
+    """
+    matrix: Any = raw.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return False, False, False
+    a, b, _, c, d = struct.unpack("=5i", bytes(matrix)[:20])
+    if abs(b) > abs(a):
+        return True, c < 0, b < 0
+    return False, a < 0, d < 0
 
 
 def frames_at(path: Path, indices: Sequence[int]) -> Iterator[Frame]:

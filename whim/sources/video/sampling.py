@@ -14,7 +14,8 @@ from whim.sources.video.segments import Segment
 DUPLICATE_SIDE = 16
 """Duplicates are found with 16 x 16 bits: with 8 x 8, half the frames of a hand before a calm background look alike."""
 
-_ROUNDING_S = 1e-6  # a stamp that a clock rounded just below a grid line counts as on it
+COARSEST_TICK_S = 1e-3
+"""Matroska and Flash video count milliseconds. Stamps are exact in containers with coarser ticks, such as AVI."""
 
 
 @dataclass
@@ -49,11 +50,17 @@ def sample(
         BadVideoError: damage, after the good frames before it were given.
     """
     tally = counts or Counts()
-    cell = _cell(segment.previous_s, fps) if segment.previous_s is not None else -1
+    # A stamp that the clock rounded to just below a grid line counts as on it; two roundings, half a tick each.
+    slack = min(float(segment.clock.time_base), COARSEST_TICK_S) + 1e-6
+
+    def cell_of(time_s: float) -> int:
+        return math.floor((time_s + slack) * fps)
+
+    cell = cell_of(segment.previous_s) if segment.previous_s is not None else -1
     last_hash: int | None = None
     for decoded in decode(Path(segment.path), segment.clock, segment.span):
         tally.decoded += 1
-        here = _cell(decoded.time_s, fps)
+        here = cell_of(decoded.time_s)
         if here <= cell:
             continue
         cell = here
@@ -65,7 +72,3 @@ def sample(
             continue
         last_hash = fine_hash
         yield SampledFrame(frame, difference_hash(frame.image))
-
-
-def _cell(time_s: float, fps: float) -> int:
-    return math.floor((time_s + _ROUNDING_S) * fps)

@@ -1,8 +1,8 @@
 """Cut a video into segments, the units of work: 30 to 60 seconds, starting at key frames.
 
 Every frame belongs to exactly one segment, and decoding segment by segment gives the same frames with the same
-indices as decoding the whole file. Where packets do not tell frames (VP8, AVI, broken stamps), the whole file is
-one segment: counting from its start is then the only exact way.
+indices as decoding the whole file. Where packets do not tell frames (VP8, AVI, broken stamps, a start in the middle of
+a group), the whole file is one segment: counting from its start is then the only exact way.
 """
 
 from __future__ import annotations
@@ -48,7 +48,13 @@ def plan_segments(path: Path, *, video_id: str, split: str, length_s: float = 45
     Raises:
         BadVideoError: the file has no readable video.
     """
-    timeline = scan(path)
+    return segments_of(scan(path), path=str(path), video_id=video_id, split=split, length_s=length_s)
+
+
+def segments_of(
+    timeline: Timeline, *, path: str, video_id: str, split: str, length_s: float
+) -> list[Segment]:
+    """Segments of a time line, in order."""
     starts = cut(timeline, length_s)
     stops = [*starts[1:], None]
     segments = []
@@ -60,7 +66,7 @@ def plan_segments(path: Path, *, video_id: str, split: str, length_s: float = 45
             Segment(
                 video_id=video_id,
                 split=split,
-                path=str(path),
+                path=path,
                 index=number,
                 start_s=timeline.clock.seconds(start) if start is not None else 0.0,
                 end_s=timeline.duration_s if stop is None else timeline.clock.seconds(stop),
@@ -87,7 +93,7 @@ def cut(timeline: Timeline, length_s: float) -> Sequence[int | None]:
     for key in timeline.keys:
         here = timeline.clock.seconds(key)
         # Not before the segment is long enough, nor where too little would be left for the last one.
-        if here - last >= shortest and timeline.duration_s - here >= shortest / 2:
+        if here - last >= shortest and timeline.duration_s - here >= shortest:
             starts.append(key)
             last = here
     return starts

@@ -42,6 +42,7 @@ class Packet(NamedTuple):
     pts: int | None
     key: bool
     discard: bool = False
+    duration: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +66,8 @@ class Timeline:
 
     pts: tuple[int, ...]
     """Sorted time stamps of the packets that have one."""
+    end: int
+    """Time stamp at which the last of them ends, by its own duration."""
     packets: int
     """Packets that are shown."""
     keys: tuple[int, ...]
@@ -93,17 +96,53 @@ def timeline_of(
     packets: Sequence[Packet], *, time_base: Fraction, rate: Fraction, one_to_one: bool
 ) -> Timeline:
     """Timeline from packets in file order. ``one_to_one``: codec and container keep packets and frames together."""
-    shown = [packet for packet in packets if not packet.discard]
+    shown = [packet for packet in _from_first_key(packets) if not packet.discard]
     stamps = [packet.pts for packet in shown if packet.pts is not None]
     keys = sorted({packet.pts for packet in shown if packet.key and packet.pts is not None})
     return Timeline(
         pts=tuple(sorted(stamps)),
+        end=max((packet.pts + packet.duration for packet in shown if packet.pts is not None), default=0),
         packets=len(shown),
         keys=tuple(keys),
         clock=Clock(origin=min(stamps, default=0), time_base=time_base, rate=rate),
-        # An edit list (discarded packets) or a doubled or missing stamp breaks the count.
-        trusted=one_to_one and len(stamps) == len(set(stamps)) == len(packets),
+        # An edit list (discarded packets), a doubled or missing stamp, a start without its key frame break the count.
+        trusted=one_to_one
+        and len(stamps) == len(set(stamps)) == len(packets)
+        and _key_frames_divide(packets),
     )
+
+
+def _from_first_key(packets: Sequence[Packet]) -> Sequence[Packet]:
+    """Packets without those that need an earlier key frame, in a file that begins in the middle of a group."""
+    keys = [place for place, packet in enumerate(packets) if packet.key]
+    if not keys:  # the container marks none
+        return packets
+    second = keys[1] if len(keys) > 1 else len(packets)
+    group, rest = packets[keys[0] : second], packets[second:]
+    first = group[0].pts
+    if first is None:
+        return [*group, *rest]
+    return [*(packet for packet in group if packet.pts is None or packet.pts >= first), *rest]
+
+
+def _key_frames_divide(packets: Sequence[Packet]) -> bool:
+    """True when every key frame is shown after all that is stored before it.
+
+    What is stored after a key frame may be shown before it (leading frames of an open group), but not before the
+    key frame before that. So a file is not trusted that begins in the middle of a group, or whose stamps start anew.
+    """
+    high = before = current = None
+    for pts, key, *_ in packets:
+        if pts is None:
+            return False
+        if key:
+            if high is not None and pts <= high:
+                return False
+            before, current = (pts if current is None else current), pts
+        if before is None or pts < before:
+            return False
+        high = pts if high is None else max(high, pts)
+    return True
 
 
 @contextmanager
@@ -146,7 +185,9 @@ def scan(path: Path) -> Timeline:
         try:
             for packet in container.demux(stream):
                 if packet.size:  # the last one is empty: it flushes the decoder
-                    packets.append(Packet(packet.pts, packet.is_keyframe, packet.is_discard))
+                    packets.append(
+                        Packet(packet.pts, packet.is_keyframe, packet.is_discard, packet.duration or 0)
+                    )
         except av.FFmpegError as error:
             if not packets:
                 raise BadVideoError(f"{path}: {error}") from error
