@@ -103,6 +103,12 @@ def test_mediapipe_keypoints_are_inside_the_box_and_sides_swap_in_a_mirror(
     assert vote.keypoints.shape == (21, 2)
     assert (vote.keypoints > vote.box[:2]).all()
     assert (vote.keypoints < vote.box[2:]).all()
+    # The same hand in space: sized like one, and turned as in the picture.
+    assert vote.world is not None
+    span = np.linalg.norm(vote.world[9] - vote.world[0])
+    assert 0.05 < span < 0.13
+    flat, seen = vote.world[:, :2] - vote.world[0, :2], vote.keypoints - vote.keypoints[0]
+    assert (flat * seen).sum() / (np.linalg.norm(flat) * np.linalg.norm(seen)) > 0.95
     assert mirrored.side is vote.side.other
     assert mirrored.keypoints is not None
     np.testing.assert_allclose(image.shape[1] - mirrored.keypoints[:, 0], vote.keypoints[:, 0], atol=12)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -92,3 +94,15 @@ def test_merge_takes_a_part_inside_a_whole_for_one_person_only_across_detectors(
     assert [p.score for p in merge_people([whole, part])] == [0.95]
     child = person((10, 0, 90, 120), 0.95, "a")  # one detector says these are two people
     assert len(merge_people([whole, child])) == 2
+
+
+def test_a_box_without_wrists_takes_them_from_its_twin() -> None:
+    wrists = np.array([[10.0, 50, 0.9], [90, 50, 0.8]])
+    boxed = person((0, 0, 100, 200), 0.9)
+    posed = replace(person((2, 0, 100, 190), 0.8, "b"), wrists=wrists)
+    other = person((300, 0, 400, 200), 0.7)
+    for people in ([boxed, posed, other], [other, posed, boxed]):
+        first, second = merge_people(people)
+        assert first.score == 0.9
+        assert first.wrists is wrists
+        assert second.wrists is None

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pathlib import Path
+
+from pydantic import Field, field_validator
 
 from whim.config import Config
+from whim.fitting.config import FitConfig
+from whim.hands.select import OPEN_HAND
 from whim.perception.config import HandsConfig, PeopleConfig
 from whim.perception.fusion import FusionConfig
 
@@ -25,6 +29,24 @@ class SegmentsConfig(Config):
     """Length aimed at, in seconds; starts are snapped to key frames."""
 
 
+class FitStageConfig(FitConfig):
+    """The hand fit (paper, section 3, eqs. 2-4): whose hand, seen by which camera, and the solver's settings."""
+
+    hand: str = OPEN_HAND
+    """``open-hand``, or the path of your ``MANO_RIGHT.pkl``."""
+    focal_px: float | None = Field(default=None, gt=0)
+    """Focal length of all videos, pixels, when it is known."""
+    focal_diagonals: float = Field(default=1.0, gt=0)
+    """Else the assumed focal length, in diagonals of the frame; 1 is a field of view of 53 degrees from corner to
+    corner. Depth grows with it in proportion; poses hardly change."""
+
+    @field_validator("hand")
+    @classmethod
+    def _absolute(cls, value: str) -> str:
+        # Worker processes may run elsewhere.
+        return value if value == OPEN_HAND else str(Path(value).expanduser().resolve())
+
+
 class PipelineConfig(Config):
     """Everything that decides what the labels look like. Its hash is written into every label file."""
 
@@ -35,3 +57,5 @@ class PipelineConfig(Config):
     people: PeopleConfig
     hands: HandsConfig
     fusion: FusionConfig = FusionConfig()
+    fit: FitStageConfig | None = FitStageConfig()
+    """null: two-dimensional labels only."""

@@ -1,6 +1,7 @@
 """The unit of work: one segment of one video, from file to label file. No Ray in here.
 
-Decode, sample, people, hands and fusion run inside this one call; frames never leave the process.
+Decode, sample, people, hands, fusion, sides and the fit run inside this one call; frames never leave the
+process.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from whim.annotate.config import PipelineConfig
-from whim.annotate.frame import Detectors, annotate_frame
+from whim.annotate.fit import fitted, load_fitter
+from whim.annotate.frame import Detectors, FrameLabels, annotate_frame
+from whim.annotate.sides import decide_sides
 from whim.errors import BadFileError
 from whim.perception.types import implementations
 from whim.shards.ledger import Entry, State
-from whim.shards.rows import frame_row
+from whim.shards.rows import NO_FIT, Row, frame_row
 from whim.shards.writer import write_labels
 from whim.sources.video.sampling import Counts, sample
 from whim.sources.video.segments import Segment
@@ -38,6 +41,17 @@ class Task:
         return f"{self.segment.video_id}/{self.segment.name}"
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Frame:
+    """What is kept of a frame once its pixels are gone."""
+
+    index: int
+    time_s: float
+    size: tuple[int, int]
+    picture_hash: int
+    labels: FrameLabels
+
+
 def annotate_segment(task: Task, detectors: Detectors, config: PipelineConfig) -> Entry:
     """Annotate one segment and write its label file, whole or not at all.
 
@@ -50,8 +64,7 @@ def annotate_segment(task: Task, detectors: Detectors, config: PipelineConfig) -
     started = time.perf_counter()
     segment = task.segment
     counts = Counts()
-    rows: list[dict[str, Any]] = []
-    persons = hands = 0
+    frames: list[_Frame] = []
     damage: BadFileError | None = None
     try:
         for kept in sample(
@@ -61,34 +74,51 @@ def annotate_segment(task: Task, detectors: Detectors, config: PipelineConfig) -
             counts=counts,
         ):
             frame = kept.frame
-            labels = annotate_frame(frame.image, detectors, config)
-            persons += len(labels.persons)
-            hands += len(labels.hands)
             height, width = frame.image.shape[:2]
-            rows.append(
-                frame_row(
-                    video_id=segment.video_id,
-                    split=segment.split,
-                    frame_index=frame.index,
+            frames.append(
+                _Frame(
+                    index=frame.index,
                     time_s=frame.time_s,
-                    width=width,
-                    height=height,
+                    size=(width, height),
                     picture_hash=kept.picture_hash,
-                    persons=labels.persons,
-                    hands=labels.hands,
+                    labels=annotate_frame(frame.image, detectors, config),
                 )
             )
     except BadFileError as error:
-        if not rows or error.code == "frame-count":  # then the frame numbers of these rows may be wrong
+        if not frames or error.code == "frame-count":  # then the frame numbers of these rows may be wrong
             raise
         damage = error
+    hands = decide_sides(
+        [frame.labels.hands for frame in frames],
+        [frame.labels.persons for frame in frames],
+        [frame.time_s for frame in frames],
+    )
+    fits: list[list[Row]] = [[NO_FIT] * len(found) for found in hands]
+    if config.fit is not None:
+        fits = load_fitter(config.fit).fit(hands, [frame.size for frame in frames])
+    rows = [
+        frame_row(
+            video_id=segment.video_id,
+            split=segment.split,
+            frame_index=frame.index,
+            time_s=frame.time_s,
+            width=frame.size[0],
+            height=frame.size[1],
+            picture_hash=frame.picture_hash,
+            persons=frame.labels.persons,
+            hands=found,
+            fits=fit,
+        )
+        for frame, found, fit in zip(frames, hands, fits, strict=True)
+    ]
     facts = {
         "decoded": counts.decoded,
         "sampled": counts.sampled,
         "duplicates": counts.duplicates,
         "frames": len(rows),
-        "persons": persons,
-        "hands": hands,
+        "persons": sum(len(frame.labels.persons) for frame in frames),
+        "hands": sum(map(len, hands)),
+        "fitted": fitted(fits),
     }
     lineage = {
         **task.lineage,
@@ -96,7 +126,7 @@ def annotate_segment(task: Task, detectors: Detectors, config: PipelineConfig) -
         "segment": {"name": segment.name, **facts},
     }
     write_labels(Path(task.target), rows, lineage)
-    state, reason = (State.DONE, "") if hands else (State.EMPTY, "no-hands" if rows else "no-frames")
+    state, reason = (State.DONE, "") if facts["hands"] else (State.EMPTY, "no-hands" if rows else "no-frames")
     return Entry(
         key=task.key,
         state=state,

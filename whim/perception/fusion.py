@@ -155,7 +155,7 @@ def _clean(vote: HandVote) -> HandVote | None:
         return None
     cleaned = replace(vote, score=float(np.clip(vote.score, 0.0, 1.0)))
     if vote.keypoints is not None and not np.isfinite(vote.keypoints).all():
-        cleaned = replace(cleaned, keypoints=None, keypoint_scores=None)
+        cleaned = replace(cleaned, keypoints=None, keypoint_scores=None, world=None)
     if not np.isfinite(vote.side_score):
         cleaned = replace(cleaned, side=Side.UNKNOWN, side_score=0.0)
     return cleaned
@@ -216,6 +216,7 @@ def _hand(group: list[_Ballot], persons: Sequence[Person], detectors_run: int) -
         person=_person(box, group, persons),
         votes=tuple(ballot.vote for ballot in group),
         agreement=float(bx.iou(boxes, box).mean()) * len(group) / detectors_run,
+        world=None if best is None else best.world,
     )
 
 

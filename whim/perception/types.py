@@ -28,6 +28,9 @@ class Person:
     """Confidence in 0..1."""
     detector: str
     implementation: str
+    wrists: Floats | None = None
+    """(2, 3) x, y in pixels of the whole frame and confidence of the left and of the right wrist; None from a
+    detector of boxes alone."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -47,6 +50,8 @@ class HandVote:
     """(21, 2) pixels of the whole frame, OpenPose order."""
     keypoint_scores: Floats | None = None
     """(21,) confidences in 0..1."""
+    world: Floats | None = None
+    """(21, 3) the detector's own guess of the hand in space, metres, camera axes, any origin."""
     person: int = -1
     """Index of the person whose crop was searched; -1 for the whole frame."""
 
@@ -64,6 +69,8 @@ class Hand:
     person: int
     votes: tuple[HandVote, ...]
     agreement: float
+    world: Floats | None = None
+    """(21, 3) as in ``HandVote``, of the vote whose keypoints were taken."""
 
 
 class PersonDetector(Protocol):

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 """One frame: a dictionary with the columns of :mod:`whim.shards.schema`."""
 
+NO_FIT: Row = {"joints_3d": None, "mano": None, "camera": None, "fit": None}
+"""The columns of a hand that was not fitted."""
+
 
 def frame_row(
     *,
@@ -23,8 +26,15 @@ def frame_row(
     picture_hash: int,
     persons: Sequence[Person],
     hands: Sequence[Hand],
+    fits: Sequence[Row] | None = None,
 ) -> Row:
-    """One row of the label schema. The columns of the fit stay null until the fit fills them."""
+    """One row of the label schema.
+
+    ``fits`` gives the columns ``joints_3d``, ``mano``, ``camera`` and ``fit`` of each hand; without it they are
+    null.
+    """
+    if fits is None:
+        fits = [NO_FIT] * len(hands)
     return {
         "video_id": video_id,
         "split": split,
@@ -34,7 +44,7 @@ def frame_row(
         "height": int(height),
         "picture_hash": int(picture_hash),
         "persons": [_person(person) for person in persons],
-        "hands": [_hand(hand) for hand in hands],
+        "hands": [{**_hand(hand), **fit} for hand, fit in zip(hands, fits, strict=True)],
     }
 
 
@@ -70,8 +80,4 @@ def _hand(hand: Hand) -> Row:
         "person": int(hand.person),
         "votes": [_vote(vote) for vote in hand.votes],
         "agreement": float(hand.agreement),
-        "joints_3d": None,
-        "mano": None,
-        "camera": None,
-        "fit": None,
     }

@@ -96,7 +96,7 @@ FIT = pa.struct(
         _field("residual", pa.float32(), "mean reprojection error relative to the longer box side"),
         _field("violation", pa.float32(), "largest excess over the joint-angle limits, radians"),
         _field("converged", pa.bool_(), "the solver's own verdict"),
-        _field("solver", pa.string(), "solver and the start it chose"),
+        _field("solver", pa.string(), "solver/number of the start that won"),
     ]
 )
 
@@ -104,7 +104,7 @@ HAND = pa.struct(
     [
         _field("box", _BOX, f"fused by eq. 1; {_BOX_DOC}"),
         _field("side", pa.int8(), _SIDE_DOC),
-        _field("side_score", pa.float32(), "share of the side vote that agrees, 0..1"),
+        _field("side_score", pa.float32(), "probability of the side, from votes, arm and track; 0..1"),
         _field("score", pa.float32(), "confidence 0..1 of the fused hand"),
         _checked("keypoints_2d", (21, 2), _KEYPOINTS_DOC, nullable=True),
         _checked("keypoint_scores", (21,), "confidence 0..1 per keypoint", nullable=True),

@@ -19,7 +19,7 @@ _SIDES = {"Left": Side.LEFT, "Right": Side.RIGHT}
 
 
 class MediaPipeHands:
-    """Boxes, sides and 21 keypoints.
+    """Boxes, sides, 21 keypoints in the picture and in space.
 
     * The landmarker exposes one score per hand, that of the side (0.5..1): it serves as the score of the box,
       the side and each keypoint alike. Hands it doubts are already dropped inside, by ``min_score``.
@@ -44,7 +44,9 @@ class MediaPipeHands:
         height, width = image.shape[:2]
         result = self._task.detect(image)
         votes = []
-        for landmarks, (side, *_) in zip(result.hand_landmarks, result.handedness, strict=True):
+        for landmarks, (side, *_), space in zip(
+            result.hand_landmarks, result.handedness, result.hand_world_landmarks, strict=True
+        ):
             keypoints = np.array([(point.x * width, point.y * height) for point in landmarks])
             votes.append(
                 HandVote(
@@ -56,6 +58,7 @@ class MediaPipeHands:
                     side_score=float(side.score),
                     keypoints=keypoints,
                     keypoint_scores=np.full(len(HAND_KEYPOINTS), float(side.score)),
+                    world=np.array([(point.x, point.y, point.z) for point in space]),
                 )
             )
         return votes

@@ -12,6 +12,7 @@ from whim.perception.types import Floats, Image, Person
 
 SHOULDERS = (11, 12)
 HIPS = (23, 24)
+WRISTS = (15, 16)  # left, right
 GROWTH = 0.1
 """Growth of the landmark hull on each side; overlap with drawn boxes is flat between 0.08 and 0.15."""
 SEEN = 0.5
@@ -65,6 +66,7 @@ class MediaPipePosePersons:
                         score=pose_score(seen),
                         detector=self.detector,
                         implementation=self.implementation,
+                        wrists=np.column_stack([points, seen])[list(WRISTS)],
                     )
                 )
         return persons

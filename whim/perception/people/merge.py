@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -19,7 +20,8 @@ whole body, another only the part it sees."""
 def merge_people(persons: Sequence[Person]) -> list[Person]:
     """Each person once, by the best scored box; best score first.
 
-    The result does not depend on the order of the detectors, except between equal scores.
+    A box without wrists takes those of the best box of the same person that has them. The result does not
+    depend on the order of the detectors, except between equal scores.
     """
     if not persons:
         return []
@@ -30,7 +32,12 @@ def merge_people(persons: Sequence[Person]) -> list[Person]:
     names = np.array([person.detector for person in persons])
     same = (overlap > SAME_IOU) | ((share > SAME_SHARE) & (names[:, None] != names[None, :]))
     kept: list[int] = []
+    merged: dict[int, Person] = {}
     for index in np.argsort([-person.score for person in persons], kind="stable").tolist():
-        if not same[index, kept].any():
+        twins = [other for other in kept if same[index, other]]
+        if not twins:
             kept.append(index)
-    return [persons[index] for index in kept]
+            merged[index] = persons[index]
+        elif merged[twins[0]].wrists is None:
+            merged[twins[0]] = replace(merged[twins[0]], wrists=persons[index].wrists)
+    return [merged[index] for index in kept]

@@ -1,0 +1,55 @@
+"""Accuracy: benchmark."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from whim.cli.common import LABELS, command, count, json_output, show
+
+
+def add(commands: Any) -> None:
+    """Register the commands."""
+    sub = command(commands, benchmark, "measure labels and models against truth")
+    kinds = sub.add_subparsers(dest="kind", metavar="labels|truth", required=True)
+
+    labels = kinds.add_parser(
+        "labels",
+        help="recall and precision of the fused boxes against hand-drawn ones, next to each detector",
+    )
+    labels.add_argument(
+        "data", metavar="DIR", type=Path, help="folder with detection/ and annotated/ picture sets"
+    )
+    labels.add_argument("--limit", type=count(1), metavar="N", help="pictures per set")
+    json_output(labels)
+    labels.set_defaults(measure=_labels)
+
+    truth = kinds.add_parser(
+        "truth", help="boxes, sides, keypoints and 3D joints of labels against labels known to be true"
+    )
+    truth.add_argument("labels", metavar="LABELS", type=Path, help=f"label folder, for example {LABELS}")
+    truth.add_argument(
+        "truth", metavar="TRUTH", type=Path, help="labels of the same frames, as `whim synth` writes"
+    )
+    json_output(truth)
+    truth.set_defaults(measure=_truth)
+
+
+def benchmark(options: argparse.Namespace) -> int:
+    """``whim benchmark``: the report of one kind of measurement."""
+    report = options.measure(options)
+    show(options, report.to_json, report.render)
+    return 0
+
+
+def _labels(options: argparse.Namespace) -> Any:
+    from whim.benchmark.labels import run
+
+    return run(options.data, limit=options.limit)
+
+
+def _truth(options: argparse.Namespace) -> Any:
+    from whim.benchmark.truth import compare
+
+    return compare(options.labels, options.truth)
