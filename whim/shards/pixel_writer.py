@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from whim.files import atomic_path
 from whim.shards.pixels import JPEG_QUALITY, PictureStore
 from whim.shards.plan import LabelledVideo, Piece, ShardPlan
 from whim.shards.reader import read_file
-from whim.shards.schema import pixel_schema
+from whim.shards.rows import Row
+from whim.shards.schema import label_schema, pixel_schema
+from whim.shards.writer import to_table
 
 GROUP_ROWS = 100
 """Rows per row group: what a training loader reads at once."""
@@ -37,6 +40,47 @@ def write_shard(target: Path, shard: ShardPlan, pieces: list[Piece], stores: dic
         OSError: the disk is full, say; nothing is left behind.
     """
     schema = pixel_schema(_lineage(shard, pieces))
+    tables = (
+        chunk for piece in pieces for chunk in _with_pictures(piece, stores[piece.video.video_id], schema)
+    )
+    _write(target, schema, tables)
+
+
+def write_pictures(target: Path, pictures: Iterable[tuple[bytes, Row]], lineage: dict[str, Any]) -> int:
+    """Write label rows with their pictures (JPEG or PNG bytes) where no video is: rendered or imported ones.
+
+    Returns the number of rows.
+
+    Raises:
+        ValueError: a row that does not fit the schema.
+        OSError: the disk is full, say; nothing is left behind.
+    """
+    schema = pixel_schema(lineage)
+    count = 0
+
+    def tables() -> Iterator[pa.Table]:
+        nonlocal count
+        remaining = iter(pictures)
+        while group := list(islice(remaining, GROUP_ROWS)):
+            labels = to_table([row for _, row in group], label_schema())
+            images = [
+                {"bytes": data, "path": f"{row['video_id']}/{row['frame_index']:08d}{_suffix(data)}"}
+                for data, row in group
+            ]
+            image = pa.array(images, type=schema.field("image").type)
+            count += len(group)
+            yield pa.table([image, *labels.columns], schema=schema)
+
+    _write(target, schema, tables())
+    return count
+
+
+def _suffix(data: bytes) -> str:
+    return ".png" if data.startswith(b"\x89PNG") else ".jpg"
+
+
+def _write(target: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> None:
+    """Row groups of GROUP_ROWS rows from tables of any length."""
     leaves = _leaves(schema)
     others = [leaf for leaf in leaves if leaf != "image.bytes"]
     options: dict[str, Any] = {
@@ -47,12 +91,11 @@ def write_shard(target: Path, shard: ShardPlan, pieces: list[Piece], stores: dic
     }
     with atomic_path(target) as temporary, pq.ParquetWriter(temporary, schema, **options) as writer:
         waiting: pa.Table = schema.empty_table()
-        for piece in pieces:
-            for chunk in _with_pictures(piece, stores[piece.video.video_id], schema):
-                waiting = pa.concat_tables([waiting, chunk])
-                if waiting.num_rows >= GROUP_ROWS:
-                    writer.write_table(waiting.slice(0, GROUP_ROWS))
-                    waiting = waiting.slice(GROUP_ROWS)
+        for chunk in tables:
+            waiting = pa.concat_tables([waiting, chunk])
+            if waiting.num_rows >= GROUP_ROWS:
+                writer.write_table(waiting.slice(0, GROUP_ROWS))
+                waiting = waiting.slice(GROUP_ROWS)
         if waiting.num_rows:
             writer.write_table(waiting)
 
