@@ -37,14 +37,17 @@ def background(rng: np.random.Generator, width: int, height: int, pictures: Sequ
         BadFileError: a picture cannot be read.
     """
     if pictures and rng.random() < 0.5:
-        return _cut(rng, pictures[rng.integers(len(pictures))], width, height)
+        return _cut(rng, pictures[int(rng.integers(len(pictures)))], width, height)
     kinds = (_wall, _clouds, _room, _clutter)
-    picture = kinds[rng.choice(len(kinds), p=(0.15, 0.25, 0.3, 0.3))](rng, width, height)
-    sigma = rng.choice([0.0, 1.0, 3.0, 8.0]) * max(width, height) / 640
+    # Made at half the size: four times as fast, and what stands behind is rarely sharp.
+    small = (max(width // 2, 16), max(height // 2, 16))
+    picture = kinds[int(rng.choice(len(kinds), p=(0.15, 0.25, 0.3, 0.3)))](rng, *small)
+    sigma = rng.choice([0.0, 0.5, 1.5, 4.0]) * max(width, height) / 640
     if sigma > 0:
-        picture = cv2.GaussianBlur(picture, (0, 0), sigma)
-    grain = _octaves(rng, width, height, finest=4)[..., None] * rng.uniform(0, 14)
-    return np.clip(picture.astype(np.float32) + grain, 0, 255).astype(np.uint8)
+        picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), sigma))
+    grain = _octaves(rng, *small, finest=4)[..., None] * np.float32(rng.uniform(0, 14))
+    picture = np.clip(picture + grain, 0, 255).astype(np.uint8)
+    return np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_LINEAR))
 
 
 def colour(rng: np.random.Generator, *, saturation: float = 0.6) -> NDArray[np.float64]:

@@ -12,6 +12,9 @@ from whim.config import Config
 Image = NDArray[np.uint8]
 
 
+_TILE = 160
+
+
 class DegradeConfig(Config):
     """How often, and how badly."""
 
@@ -46,7 +49,7 @@ def degrade(rng: np.random.Generator, image: Image, config: DegradeConfig) -> Im
     if rng.random() < config.jpeg:
         quality = int(rng.integers(config.jpeg_quality[0], config.jpeg_quality[1] + 1))
         _, coded = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-        picture = cv2.imdecode(coded, cv2.IMREAD_COLOR)[..., ::-1]
+        picture = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR))[..., ::-1]
     return np.ascontiguousarray(picture)
 
 
@@ -56,7 +59,7 @@ def _tone(rng: np.random.Generator, image: Image) -> Image:
     gain = rng.normal(1.0, 0.06, 3) * rng.uniform(0.75, 1.2)
     gamma = np.exp(rng.normal(0.0, 0.15))
     table = np.clip(levels[:, None] ** gamma * gain * 255.0, 0, 255).astype(np.uint8)
-    return cv2.LUT(image, table[:, None].reshape(1, 256, 3))
+    return np.asarray(cv2.LUT(image, table.reshape(1, 256, 3)))
 
 
 def _blurred(rng: np.random.Generator, image: Image, longest: float) -> Image:
@@ -80,8 +83,11 @@ def _blurred(rng: np.random.Generator, image: Image, longest: float) -> Image:
 def _noisy(rng: np.random.Generator, image: Image, most: float) -> Image:
     """Noise that grows in the dark, as of a sensor, smoothed a little as by a codec."""
     height, width = image.shape[:2]
-    noise = rng.standard_normal((height, width, 3), dtype=np.float32)
+    # One tile of noise over and over: nobody sees it, and random numbers would cost more than the rendering.
+    tile = rng.standard_normal((_TILE, _TILE, 3), dtype=np.float32)
     if rng.random() < 0.5:
-        noise = 1.7 * cv2.GaussianBlur(noise, (3, 3), 0)
-    strength = rng.uniform(0.1, 1.0) * most * (1.2 - image.astype(np.float32) / 320.0)
-    return np.clip(image + noise * strength, 0, 255).astype(np.uint8)
+        tile = 1.7 * cv2.GaussianBlur(tile, (3, 3), 0)
+    tile *= np.float32(rng.uniform(0.1, 1.0) * most)
+    noise = np.tile(tile, (-(-height // _TILE), -(-width // _TILE), 1))[:height, :width]
+    fall = (1.2 - np.arange(256, dtype=np.float32) / 320.0)[image]
+    return np.clip(image + noise * fall, 0, 255).astype(np.uint8)

@@ -6,12 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
-from whim.conventions import Side
-from whim.hands import kinematics
-from whim.hands.mirror import mirror_pose
-from whim.hands.model import Floats, HandModel
+from whim.hands.model import Floats
 from whim.synth.truth import HandTruth, View
 
 
@@ -25,6 +21,8 @@ class Part:
     """(F, 3) counter-clockwise seen from outside."""
     colours: Floats
     """(V, 3) sRGB, 0..1."""
+    two_sided: bool = False
+    """Seen from behind too: for surfaces that are cut open."""
     label: int
     """Its number in the label image; parts of one hand, or of one person, share it."""
 
@@ -52,53 +50,3 @@ def random_view(
         width, height = height, width
     focal = 0.5 * max(width, height) / np.tan(np.radians(rng.uniform(*fov)) / 2)
     return View(focal=float(focal), center=(width / 2, height / 2), width=width, height=height)
-
-
-def add_hand(
-    scene: Scene,
-    model: HandModel,
-    *,
-    side: Side,
-    betas: Floats,
-    right_pose: Floats,
-    orientation: Rotation,
-    wrist: Floats,
-    colours: Floats,
-    person: int = -1,
-) -> HandTruth:
-    """Put a hand into the scene and return its truth.
-
-    Args:
-        scene: where to.
-        model: the right hand.
-        side: which hand it is.
-        betas: (10,) shape.
-        right_pose: (15, 3) axis-angle, as of a right hand.
-        orientation: of this very hand in the camera.
-        wrist: (3,) metres, where its wrist joint is to lie.
-        colours: (V, 3) of its skin.
-        person: index of its person.
-    """
-    label = scene.new_label()
-    orient = orientation.as_rotvec()
-    pose = right_pose if side == Side.RIGHT else mirror_pose(right_pose)
-    batch = (betas[None], pose[None], orient[None])
-    still = kinematics.keypoints(model, *batch, np.zeros((1, 3)), side)[0]
-    translation = wrist - still[0]
-    vertices = kinematics.vertices(model, *batch, translation[None], side)[0]
-    faces = model.faces_closed if side == Side.RIGHT else model.faces_closed[:, ::-1]
-    truth = HandTruth(
-        label=label,
-        side=side,
-        betas=betas,
-        hand_pose=pose,
-        global_orient=orient,
-        translation=translation,
-        topology=model.topology,
-        joints=still + translation,
-        vertices=vertices,
-        person=person,
-    )
-    scene.parts.append(Part(vertices=vertices, faces=faces, colours=colours, label=label))
-    scene.hands.append(truth)
-    return truth
