@@ -109,3 +109,25 @@ def test_wrists_that_do_not_tell(left: tuple, right: tuple) -> None:
 def test_nobody_and_somebody_without_wrists_do_not_tell() -> None:
     boxed = Person(box=np.zeros(4), score=1.0, detector="vitpose", implementation="test")
     assert body_side(hand(0), []) == body_side(hand(0, person=0), [boxed]) == UNKNOWN
+
+
+def test_nobody_has_two_left_hands() -> None:
+    sure, unsure = hand(0, LEFT, 0.95, person=0), hand(200, LEFT, 0.7, person=0)
+    people = [person((0, 0, 0), (0, 0, 0))]
+    first, second = decide_sides([[sure, unsure]], [people], [0.0])[0]
+    assert (first.side, second.side) == (LEFT, RIGHT)
+    assert 0.5 < second.side_score < 0.97
+    # Both sure: then they are not one person's. Nor are hands of two people, or three in one box.
+    both = [hand(0, LEFT, 0.98, person=0), hand(200, LEFT, 0.98, person=0)]
+    assert [h.side for h in decide_sides([both], [people], [0.0])[0]] == [LEFT, LEFT]
+    two = [hand(0, LEFT, 0.9, person=0), hand(200, LEFT, 0.7, person=1)]
+    assert [h.side for h in decide_sides([two], [people * 2], [0.0])[0]] == [LEFT, LEFT]
+    three = [*two[:1], hand(200, LEFT, 0.7, person=0), hand(400, LEFT, 0.7, person=0)]
+    assert [h.side for h in decide_sides([three], [people], [0.0])[0]] == [LEFT] * 3
+
+
+def test_the_only_two_hands_of_a_picture_belong_together() -> None:
+    pair = [hand(0, RIGHT, 0.9), hand(200, RIGHT, 0.6)]
+    assert [h.side for h in decide_sides([pair], [[]], [0.0])[0]] == [RIGHT, LEFT]
+    stranger = [person((0, 0, 0), (0, 0, 0))]
+    assert [h.side for h in decide_sides([pair], [stranger], [0.0])[0]] == [RIGHT, RIGHT]

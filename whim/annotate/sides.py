@@ -22,6 +22,10 @@ WRIST_LEAD = 2.0
 """... and the body's other wrist lies so many times further away."""
 WRIST_SEEN = 0.5
 """Least confidence of a wrist."""
+BELONG_TOGETHER = 0.97
+"""How often two hands found on one person are that person's left and right."""
+BELONG_TOGETHER_UNSEEN = 0.85
+"""The same of the only two hands in a picture without people."""
 
 
 def decide_sides(
@@ -44,10 +48,40 @@ def decide_sides(
         row = []
         for number, hand in zip(numbers, found, strict=True):
             others = [value for seen, value in evidence[number] if seen != frame]
-            decision = _decide(hand, people, others)
-            row.append(replace(hand, side=decision.side, side_score=decision.confidence))
-        decided.append(row)
+            row.append(_decide(hand, people, others))
+        decided.append(
+            [
+                replace(hand, side=decision.side, side_score=decision.confidence)
+                for hand, decision in zip(found, one_of_each(row, found, len(people)), strict=True)
+            ]
+        )
     return decided
+
+
+def one_of_each(decisions: Sequence[SideDecision], hands: Sequence[Hand], people: int) -> list[SideDecision]:
+    """The decisions of a frame, where nobody has two hands of one side.
+
+    Of two hands of one person that were decided alike, the less sure one is the other after all, unless both are
+    surer than it is that they belong together (a wrong box, or somebody else's hand). Two hands in a picture
+    without people are most likely one person's, too.
+    """
+    result = list(decisions)
+    owners = [hand.person for hand in hands]
+    for owner in set(owners):
+        pair = [index for index, person in enumerate(owners) if person == owner]
+        if len(pair) != 2 or (owner < 0 and people > 0):
+            continue
+        first, second = (result[index] for index in pair)
+        if first.side != second.side or first.side == Side.UNKNOWN:
+            continue
+        weak = pair[0] if first.confidence <= second.confidence else pair[1]
+        belief = BELONG_TOGETHER if owner >= 0 else BELONG_TOGETHER_UNSEEN
+        doubt = result[weak].confidence
+        if doubt < belief:
+            # Bayes: the weak hand's own odds against those of the two being one person's.
+            odds = belief / (1.0 - belief) * (1.0 - doubt) / doubt
+            result[weak] = replace(result[weak], side=first.side.other, confidence=odds / (1.0 + odds))
+    return result
 
 
 def _decide(hand: Hand, people: Sequence[Person], track: Sequence[float]) -> SideDecision:

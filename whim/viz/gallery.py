@@ -22,7 +22,8 @@ from whim.shards.reader import lineage, some_files
 from whim.shards.rows import Row
 from whim.shards.stats import stats
 from whim.shards.videos import VideoFinder
-from whim.viz.pictures import write_pictures
+from whim.viz.meshes import MeshLayer
+from whim.viz.pictures import KINDS, write_packed_pictures, write_pictures
 from whim.viz.selection import choose, read_rows, scan
 
 PAGE = "index.html"
@@ -107,20 +108,27 @@ def _draw(
         groups[row["video_id"]].append(index)
     folder.mkdir(parents=True, exist_ok=True)
     problems: dict[int, str] = {}
+    meshes = MeshLayer()
+
+    def target(row: Row, kind: str) -> Path:
+        return folder / f"{_name(row)}-{kind}.{KINDS[kind]}"
+
     with Progress(len(rows), "view", "frame") as progress:
         for video_id, indices in sorted(groups.items()):
             indices.sort(key=lambda index: rows[index]["frame_index"])
-            path = finder.find(video_id, lineage(sources[indices[0]]).get("video") or {})
+            group = [rows[index] for index in indices]
+            if "image" in group[0]:
+                found = write_packed_pictures(group, target, meshes, progress.step)
+                problems |= {index: found.get(rows[index]["frame_index"], "") for index in indices}
+                continue
+            record = lineage(sources[indices[0]])
+            path = finder.find(video_id, record.get("video") or {})
             if path is None:
                 problems |= dict.fromkeys(indices, "the video is not here; say where with --videos")
                 progress.step("no video", len(indices))
                 continue
-            found = write_pictures(
-                path,
-                [rows[index] for index in indices],
-                lambda row, kind: folder / f"{_name(row)}-{kind}.jpg",
-                progress.step,
-            )
+            meshes.learn(record)
+            found = write_pictures(path, group, target, meshes, progress.step)
             problems |= {index: found.get(rows[index]["frame_index"], "") for index in indices}
     return problems
 
@@ -132,9 +140,9 @@ def _name(row: Row) -> str:
 
 def _remove_old(folder: Path, cards: Iterable[dict[str, Any]]) -> None:
     """Pictures of an earlier page."""
-    wanted = {f"{card['id']}-{kind}.jpg" for card in cards for kind in ("thumb", "large")}
-    for path in folder.glob("*-*-*.jpg"):
-        if path.name not in wanted:
+    wanted = {f"{card['id']}-{kind}.{suffix}" for card in cards for kind, suffix in KINDS.items()}
+    for path in folder.glob("*-*-*.*"):
+        if path.suffix[1:] in KINDS.values() and path.name not in wanted:
             path.unlink()
 
 
@@ -157,6 +165,7 @@ def _card(
         "time": round(row["time_s"], 3),
         "size": [row["width"], row["height"]],
         "picture": f"{PICTURES}/{name}" if has_picture else "",
+        "mesh": (out / PICTURES / f"{name}-mesh.webp").is_file(),
         "problem": problem,
         "persons": [
             {"box": _round(p["box"]), "score": round(p["score"], 3), **_maker(p)} for p in row["persons"]
@@ -175,6 +184,7 @@ def _hand(hand: Row) -> dict[str, Any]:
         "score": round(hand["score"], 3),
         "agreement": round(hand["agreement"], 3),
         "person": hand["person"],
+        "fit": _fit(hand),
         "keypoints": [_round(point) for point in hand["keypoints_2d"] or []],
         "detectors": len({vote["detector"] for vote in hand["votes"]}),
         "votes": [
@@ -188,6 +198,18 @@ def _hand(hand: Row) -> dict[str, Any]:
             }
             for vote, overlap in zip(hand["votes"], overlaps, strict=True)
         ],
+    }
+
+
+def _fit(hand: Row) -> dict[str, Any] | None:
+    if hand["joints_3d"] is None or hand["camera"] is None:
+        return None
+    quality = hand["fit"] or {"residual": 0.0, "converged": True}  # truth has no residual
+    return {
+        "residual": round(quality["residual"], 4),
+        "converged": quality["converged"],
+        "distance": round(hand["joints_3d"][0][2], 3),
+        "assumed": hand["camera"]["assumed"],
     }
 
 
