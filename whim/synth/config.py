@@ -36,6 +36,12 @@ class SynthConfig(Config):
     backgrounds: str | None = None
     """Folder of pictures to put behind half of the scenes; none by default, backgrounds are made from noise."""
     degrade: DegradeConfig = DegradeConfig()
+    sequence_s: float | None = Field(default=None, gt=0)
+    """Seconds of each shot when pictures come in sequences with smooth motion; null: single pictures."""
+    fps: float = Field(default=25.0, gt=0)
+    """Frames per second of sequences."""
+    motion_samples: int = Field(default=3, ge=1)
+    """Moments of the exposure that are rendered in sequences: 1 is a frozen picture."""
 
     @field_validator("backgrounds")
     @classmethod
