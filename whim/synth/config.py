@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, field_validator
 
@@ -33,6 +34,9 @@ class SynthConfig(Config):
     """Length of single hands in the picture, as a share of its shorter side."""
     supersample: int = Field(default=1, ge=1, le=3)
     """Render at so many times the size; smoother edges, slower by the square."""
+    renderer: Literal["numpy", "auto", "opengl"] = "numpy"
+    """``numpy`` gives the same pictures everywhere; ``auto`` takes OpenGL where it opens: faster, and different at
+    single pixels of edges."""
     backgrounds: str | None = None
     """Folder of pictures to put behind half of the scenes; none by default, backgrounds are made from noise."""
     degrade: DegradeConfig = DegradeConfig()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from whim.render.choose import open_renderer
+from whim.render.choose import Backend, open_renderer
 from whim.render.types import Renderer
 from whim.shards.rows import Row
 from whim.sources.video.hashing import difference_hash
@@ -42,7 +41,9 @@ class SynthDataset:
         """Picture (H, W, 3) RGB and its label row."""
         rng = np.random.default_rng((self.seed, index))
         scene = random_scene(rng, self.config)
-        rendered = draw(shared_renderer(), scene, random_light(rng), self.config.supersample)
+        rendered = draw(
+            shared_renderer(self.config.renderer), scene, random_light(rng), self.config.supersample
+        )
         behind = background(rng, scene.view.width, scene.view.height, self.backgrounds)
         picture = degrade(rng, rendered.over(behind), self.config.degrade)
         hands, people = truths(scene, rendered)
@@ -65,11 +66,7 @@ class SynthDataset:
             index += 1
 
 
-def shared_renderer() -> Renderer:
-    """One renderer per process: OpenGL contexts are dear, and do not survive a fork."""
-    return _renderer_of(os.getpid())
-
-
-@lru_cache(maxsize=1)
-def _renderer_of(process: int) -> Renderer:
-    return open_renderer()
+@lru_cache(maxsize=3)
+def shared_renderer(name: Backend) -> Renderer:
+    """One renderer per process."""
+    return open_renderer(name)

@@ -1,4 +1,4 @@
-"""Scenes that move: one person or its arms, smooth poses, a camera held by hand."""
+"""Scenes that move: one person, smooth poses, a camera held by hand."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from whim.synth.poses import PersonPose, person_pose, smooth
 from whim.synth.scene import Scene
 from whim.synth.truth import View
 
-KEY_S = 0.9
+KEY_S = 1.3
 """Seconds from one key pose to the next."""
 SHUTTER = 0.5
 """Share of the time between frames in which light falls on the film."""
@@ -39,7 +39,6 @@ class Sequence:
     """(K, D) ``PersonPose.vector`` of the keys."""
     cameras: Floats
     """(K, 7) yaw, pitch, roll in degrees, distance, and the place looked at."""
-    arms_only: bool
 
     def scene(self, time: float) -> Scene:
         """The scene at one time."""
@@ -49,7 +48,7 @@ class Sequence:
         rotation, translation = look(np.array(target), yaw, pitch, roll, distance)
         scene = Scene(view=self.view)
         placed = figure(self.character, pose).moved(rotation, translation)
-        add_figure(scene, self.character, placed, arms_only=self.arms_only)
+        add_figure(scene, self.character, placed)
         return scene
 
     def render(
@@ -110,7 +109,6 @@ def random_sequence(rng: np.random.Generator, config: SynthConfig, seconds: floa
         times=times,
         poses=best[1],
         cameras=centre + shake,
-        arms_only=bool(rng.random() < 0.2),
     )
 
 

@@ -123,7 +123,7 @@ def synth(
         shards=len(jobs),
         pictures=pictures,
         kept=len(jobs) - len(waiting),
-        renderer=shared_renderer().name,
+        renderer=shared_renderer(config.renderer).device,
     )
 
 
@@ -238,7 +238,9 @@ def sequence_frames(
     behind = background(rng, shot.view.width, shot.view.height, dataset.backgrounds)
     look = int(rng.integers(2**31))
     for index, time in enumerate(frame_times(config.sequence_s, config.fps)):
-        scene, rendered = shot.render(shared_renderer(), time, 1 / config.fps, config.motion_samples)
+        scene, rendered = shot.render(
+            shared_renderer(config.renderer), time, 1 / config.fps, config.motion_samples
+        )
         # The same faults in every frame: a camera does not change them from one to the next.
         picture = degrade(np.random.default_rng(look), rendered.over(behind), config.degrade)
         hands, people = truths(scene, rendered)
