@@ -5,7 +5,10 @@ from pathlib import Path
 import pytest
 
 from whim import cli
+from whim.benchmark.truth import compare
+from whim.demo import TRUTH
 from whim.models.pull import list_models
+from whim.resources import shipped
 from whim.shards import reader
 from whim.shards.ledger import read_ledger
 
@@ -24,6 +27,17 @@ def test_the_demo_ends_with_a_report(tmp_path: Path, capsys: pytest.CaptureFixtu
 
     _, videos = read_ledger(tmp_path / "videos")
     assert {entry.reason for entry in videos.values()} == {"match"}
+    # The rendered clip: its truth is known, and the labels come near it.
+    accuracy = compare(tmp_path / "labels", shipped(TRUTH)).to_json()
+    assert accuracy["recall"] > 0.85
+    assert accuracy["side_accuracy"] > 0.95
+    assert accuracy["pa_mpjpe_mm"] < 14
+    assert "PA-MPJPE" in out
+    hands = [hand for row in reader.iter_rows(tmp_path / "labels") for hand in row["hands"]]
+    assert sum(hand["mano"] is not None for hand in hands) > 0.9 * sum(
+        hand["keypoints_2d"] is not None for hand in hands
+    )
+
     rows = list(reader.iter_rows(tmp_path / "labels"))
     assert {row["split"] for row in rows} == {"train"}
     assert len(rows) >= 25
