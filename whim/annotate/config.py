@@ -34,17 +34,19 @@ class FitStageConfig(FitConfig):
 
     hand: str = OPEN_HAND
     """``open-hand``, or the path of your ``MANO_RIGHT.pkl``."""
+    prior: str | None = None
+    """File of ``whim prior fit``; null: the embedded prior, from an anatomical sampler."""
     focal_px: float | None = Field(default=None, gt=0)
     """Focal length of all videos, pixels, when it is known."""
     focal_diagonals: float = Field(default=1.0, gt=0)
     """Else the assumed focal length, in diagonals of the frame; 1 is a field of view of 53 degrees from corner to
     corner. Depth grows with it in proportion; poses hardly change."""
 
-    @field_validator("hand")
+    @field_validator("hand", "prior")
     @classmethod
-    def _absolute(cls, value: str) -> str:
+    def _absolute(cls, value: str | None) -> str | None:
         # Worker processes may run elsewhere.
-        return value if value == OPEN_HAND else str(Path(value).expanduser().resolve())
+        return value if value in (None, OPEN_HAND) else str(Path(value).expanduser().resolve())
 
 
 class PipelineConfig(Config):

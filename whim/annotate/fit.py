@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,10 @@ from whim.fitting.camera import assumed_focal
 from whim.fitting.fit import fit_hands
 from whim.fitting.result import FitResult
 from whim.hands.model import HandModel
-from whim.hands.pose_prior import GaussianPrior, embedded_prior
+from whim.hands.pose_prior import GaussianPrior, MeshPrior, embedded_prior
 from whim.hands.select import load_hand
 from whim.perception.types import Hand
+from whim.priors.file import load as load_prior
 from whim.shards.rows import NO_FIT, Row
 
 
@@ -28,6 +30,8 @@ class Fitter:
     config: FitStageConfig
     model: HandModel
     prior: GaussianPrior
+    mesh_prior: MeshPrior | None = None
+    """Of eq. 4, for the solver ``paper``; None: the embedded one."""
 
     def fit(self, frames: Sequence[Sequence[Hand]], sizes: Sequence[tuple[int, int]]) -> list[list[Row]]:
         """The label columns ``joints_3d``, ``mano``, ``camera`` and ``fit`` of every hand, frame by frame.
@@ -55,6 +59,7 @@ class Fitter:
             self.prior,
             self.config,
             world=_stack([missing if hand.world is None else hand.world for hand in hands], 3),
+            mesh_prior=self.mesh_prior,
         )
         rows = [self._columns(result, row, focal[row], size[row]) for row in range(len(hands))]
         ends = list(accumulate(len(found) for found in frames))
@@ -94,10 +99,15 @@ def load_fitter(config: FitStageConfig) -> Fitter:
     """The fitter of a pipeline; the same one in every segment of a process.
 
     Raises:
-        UsageError: the hand model's file is missing.
-        BadFileError: it is not one.
+        UsageError: the file of the hand model or of the prior is missing, or they do not belong together.
+        BadFileError: one of them is not what it should be.
     """
-    return Fitter(config=config, model=load_hand(config.hand), prior=embedded_prior())
+    model = load_hand(config.hand)
+    if config.prior is None:
+        return Fitter(config=config, model=model, prior=embedded_prior())
+    trained = load_prior(Path(config.prior), model)
+    mesh = trained.sliced(config.paper.components) if config.solver == "paper" else None
+    return Fitter(config=config, model=model, prior=trained.gaussian(), mesh_prior=mesh)
 
 
 def fitted(rows: Sequence[Sequence[dict[str, Any]]]) -> int:

@@ -1,4 +1,4 @@
-"""Pictures with exact truth: synth."""
+"""Pictures with exact truth, and what is learned from poses: synth, prior."""
 
 from __future__ import annotations
 
@@ -30,6 +30,31 @@ def add(commands: Any) -> None:
     settings(sub, "width=1280, sequence_s=4 (moving scenes) or backgrounds=DIR")
     json_output(sub)
 
+    sub = command(commands, prior, "train the pose prior of the fit from your data")
+    actions = sub.add_subparsers(dest="action", metavar="fit", required=True)
+    fit = actions.add_parser(
+        "fit",
+        help="from ARCTIC, as in the paper, or from your own good fits",
+        description="The prior stays yours: ARCTIC and MANO forbid passing on what comes from them.",
+    )
+    source = fit.add_mutually_exclusive_group(required=True)
+    source.add_argument(
+        "--arctic", type=Path, metavar="DIR", help="folder of ARCTIC, raw_seqs/ in it; needs --mano"
+    )
+    source.add_argument(
+        "--labels", type=Path, nargs="+", metavar="DIR", help="label folders with fitted hands"
+    )
+    fit.add_argument("--mano", type=Path, metavar="FILE", help="your MANO_RIGHT.pkl")
+    fit.add_argument(
+        "--hand",
+        metavar="open-hand|FILE",
+        help="hand model the prior is for (default: MANO for --arctic, open-hand for --labels)",
+    )
+    fit.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help="the prior, for example data/prior.npz"
+    )
+    json_output(fit)
+
 
 def synth(options: argparse.Namespace) -> int:
     """``whim synth``."""
@@ -48,4 +73,20 @@ def synth(options: argparse.Namespace) -> int:
     show(options, summary.to_json, summary.render)
     if not options.json:
         print(f"next: whim view {options.out}")
+    return 0
+
+
+def prior(options: argparse.Namespace) -> int:
+    """``whim prior fit``."""
+    from whim.errors import UsageError
+    from whim.hands.select import OPEN_HAND
+    from whim.priors.run import from_arctic, from_labels
+
+    if options.arctic:
+        if not options.mano:
+            raise UsageError("--arctic needs --mano FILE: ARCTIC's poses are relative to MANO's mean pose")
+        report = from_arctic(options.arctic, options.mano, options.out, hand=options.hand)
+    else:
+        report = from_labels(options.labels, options.out, hand=options.hand or OPEN_HAND)
+    show(options, report.to_json, report.render)
     return 0
