@@ -1,0 +1,21 @@
+"""Child processes that come with torch already imported."""
+
+from __future__ import annotations
+
+import multiprocessing as mp
+import os
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="package")
+def children() -> ForkServerContext:
+    """A fork server: 20 ms for a child instead of 3 s."""
+    tests = str(Path(__file__).resolve().parent.parent)
+    # The server does not take over sys.path before Python 3.13.
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [tests, os.environ.get("PYTHONPATH")]))
+    context = mp.get_context("forkserver")
+    context.set_forkserver_preload(["training.warm"])
+    return context

@@ -1,0 +1,1 @@
+"""Pictures with labelled hands: from shards and image folders to augmented batches."""

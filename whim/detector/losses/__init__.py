@@ -1,0 +1,1 @@
+"""Assignment and losses of the detector (eq. 5)."""

@@ -1,0 +1,181 @@
+"""`whim train-detector`: from labels, shards or image folders to weights.
+
+    torchrun --nproc-per-node 2 -m whim train-detector        several GPUs: see whim/training/distributed.py
+
+A run folder holds ``config.json`` (everything resolved), ``data.json`` (what was trained and validated on),
+``steps.csv`` and ``epochs.csv``, ``tensorboard/``, ``samples/`` (validation pictures with predictions),
+``best.safetensors`` and ``last.safetensors`` with a JSON each (weights to use), ``checkpoint.safetensors`` (to go on
+from), ``broken.txt`` (pictures that could not be read).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from whim import __version__
+from whim.config import config_hash
+from whim.detector.data.batches import TrainingSource, WholeSource
+from whim.detector.data.config import SetConfig
+from whim.detector.training.data import Data, open_data
+from whim.detector.training.head import build_detector
+from whim.detector.training.recipe import TrainDetectorConfig
+from whim.detector.training.smoke import write_smoke_set
+from whim.detector.training.task import DetectorTask, Head
+from whim.files import write_text
+from whim.training.config import EmaConfig, OptimiserConfig, ScheduleConfig
+from whim.training.distributed import from_environment, process_group
+from whim.training.loop import fit
+from whim.training.precision import choose_device
+from whim.training.run import FitResult
+from whim.training.seeding import seed_step
+
+OUT = Path("runs/detector")
+Build = Callable[[TrainDetectorConfig], tuple[nn.Module, Head]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSummary:
+    """How a training ended."""
+
+    fit: FitResult
+    data: dict[str, Any]
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 128 + the number of the signal that stopped it."""
+        return self.fit.exit_code
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON object with the same content."""
+        best = self.fit.best_value
+        return {
+            "out": str(self.fit.folder),
+            "ended": self.fit.ended,
+            "epochs": self.fit.epoch,
+            "steps": self.fit.step,
+            "monitor": self.fit.monitor,
+            "best": None if math.isnan(best) else best,
+            "best_epoch": self.fit.best_epoch,
+            "data": self.data,
+        }
+
+    def render(self) -> str:
+        """Text for the terminal."""
+        fit = self.fit
+        lines = [f"{fit.folder}: {fit.epoch} epochs, {fit.step} steps ({fit.ended})"]
+        if fit.best_epoch:
+            lines.append(
+                f"best {fit.monitor} {fit.best_value:.4f} in epoch {fit.best_epoch}: best.safetensors"
+            )
+        return "\n".join(lines)
+
+
+def train(
+    config: TrainDetectorConfig,
+    *,
+    out: Path = OUT,
+    videos: Path | None = None,
+    smoke: bool = False,
+    say: Callable[[str], None] = print,
+    build: Build = build_detector,
+) -> TrainSummary:
+    """Train a detector in ``out``, or go on with the run that is there.
+
+    Labels without up-to-date shards are packed first; ``videos``: where to look, when not where they were.
+    ``smoke``: a minute on a CPU with made-up pictures, to see that everything works; the network stays as configured.
+
+    Raises:
+        UsageError: settings that do not fit, no data, or a run with another recipe in ``out``.
+        BadFileError: damaged data or checkpoint.
+        WhimError: the training diverged, or somebody else trains in ``out``.
+    """
+    if smoke:
+        config = smoke_config(config, out)
+    loop = config.training
+    device = choose_device(loop.device, from_environment().local_rank)
+    with process_group(device) as group:
+        talk = say if group.is_main else (lambda text: None)
+        with group.main_first():
+            if smoke and group.is_main:
+                write_smoke_set(config.data.train[0].path)
+            data = open_data(config.data, seed=loop.seed, videos=videos, say=talk)
+        for line in data.describe():
+            talk(line)
+        seed_step(loop.seed, 0, 0)  # the same first weights in every process
+        model, head = build(config)
+        recipe = {**config.recipe(), "data_found": data.facts()}
+        out.mkdir(parents=True, exist_ok=True)
+        task = DetectorTask(
+            model=model,
+            head=head,
+            training=TrainingSource(
+                data.train,
+                data.weights,
+                size=config.size,
+                augment=config.augment,
+                seed=loop.seed,
+                epochs=loop.epochs,
+            ),
+            validation=WholeSource(data.validate, size=config.size),
+            batch=max(1, loop.batch // (group.size * loop.accumulate)),
+            pool=config.augment.mosaic_pool,
+            workers=loop.workers,
+            monitor=config.monitor,
+            recipe=recipe,
+            device=device,
+            folder=out,
+            say=talk,
+        )
+        talk(
+            f"{_parameters(model) / 1e6:.2f} M parameters, {device}, {group.size} process(es), run folder {out}"
+        )
+        result = fit(
+            task, loop, out, group=group, device=device, say=talk, begin=lambda: _note(out, config, data)
+        )
+    return TrainSummary(fit=result, data=data.facts())
+
+
+def smoke_config(config: TrainDetectorConfig, out: Path) -> TrainDetectorConfig:
+    """The same network on made-up pictures, a few steps, small."""
+    loop = config.training.model_copy(
+        update={
+            "epochs": 4,
+            "batch": 8,
+            "accumulate": 1,
+            "workers": 0,
+            "patience": None,
+            "optimiser": OptimiserConfig(lr=2e-3),
+            "schedule": ScheduleConfig(warmup_epochs=0.5),
+            "ema": EmaConfig(decay=0.9, ramp=5),
+        }
+    )
+    made_up = SetConfig(path=out / "smoke-pictures")
+    return config.model_copy(
+        update={
+            "size": 128,
+            "data": config.data.model_copy(update={"train": (made_up,), "validate_on": (), "held_out": 0.25}),
+            "augment": config.augment.model_copy(update={"plain_epochs": 1}),
+            "training": loop,
+        }
+    )
+
+
+def _note(out: Path, config: TrainDetectorConfig, data: Data) -> None:
+    """Leave the resolved settings and the data in the run folder."""
+    settings = {"whim_version": __version__, "hash": config_hash(config), **config.model_dump(mode="json")}
+    write_text(out / "config.json", json.dumps(settings, indent=1) + "\n")
+    held = [{"set": one.name, "recordings": one.recordings} for one in data.validate]
+    facts = {**data.facts(), "validation_recordings": held}
+    write_text(out / "data.json", json.dumps(facts, indent=1) + "\n")
+
+
+def _parameters(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters() if isinstance(parameter, torch.Tensor))
