@@ -47,6 +47,8 @@ class TrainSummary:
 
     fit: FitResult
     data: dict[str, Any]
+    is_main: bool
+    """Whether this process is the one that talks, of those that `torchrun` started."""
 
     @property
     def exit_code(self) -> int:
@@ -140,7 +142,7 @@ def train(
         result = fit(
             task, loop, out, group=group, device=device, say=talk, begin=lambda: _note(out, config, data)
         )
-    return TrainSummary(fit=result, data=data.facts())
+    return TrainSummary(fit=result, data=data.facts(), is_main=group.is_main)
 
 
 def smoke_config(config: TrainDetectorConfig, out: Path) -> TrainDetectorConfig:

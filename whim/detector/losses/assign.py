@@ -102,7 +102,8 @@ def assign(
     inside = _inside(centres, targets.boxes, config.smallest) & targets.real[:, :, None]
     metric = torch.where(inside, own.pow(config.alpha) * overlap.pow(config.beta), -1.0)
     best, chosen = metric.topk(min(1 if single else config.candidates, cells), dim=-1)
-    claimed = torch.zeros_like(inside).scatter_(2, chosen, best >= 0)
+    # Without any overlap a cell answers for nothing: which of many such cells would be chance.
+    claimed = torch.zeros_like(inside).scatter_(2, chosen, best > 0)
     # A cell that several hands claim goes to the one that it overlaps most.
     winner = torch.where(claimed, overlap, -1.0).argmax(dim=1)  # (B, A)
     taken = claimed.any(dim=1)
