@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from whim import __version__
-from whim.cli import data, make, measure, setup
+from whim.cli import data, make, measure, setup, train
 from whim.cli.common import say
 from whim.errors import UsageError, WhimError
 
@@ -58,6 +58,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"whim {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for group in (data, make, setup, measure):
+    for group in (data, make, train, measure, setup):
         group.add(commands)
     return parser
