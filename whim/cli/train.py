@@ -1,4 +1,4 @@
-"""Training: train-detector."""
+"""Training and use of the models: train-detector, predict."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from whim.cli.common import LABELS, VIDEOS, command, json_output, say, settings, show
+from whim.cli.common import LABELS, VIDEOS, command, count, json_output, say, settings, show
 
 DETECTOR_RUN = Path("runs/detector")
 
@@ -40,6 +40,25 @@ def add(commands: Any) -> None:
     settings(sub, "detector.network.scale=m, training.epochs=50")
     json_output(sub)
 
+    sub = command(commands, predict, "find hands in pictures and videos with a trained detector")
+    sub.add_argument("source", metavar="PICTURE|VIDEO|DIR", type=Path)
+    sub.add_argument(
+        "--detector",
+        type=Path,
+        default=DETECTOR_RUN / "best.safetensors",
+        metavar="FILE",
+        help="weights (default: %(default)s)",
+    )
+    sub.add_argument("--out", type=Path, default=Path("predictions"), help="folder (default: %(default)s)")
+    sub.add_argument(
+        "--size", type=count(32), default=640, metavar="N", help="longer side of the input, pixels"
+    )
+    sub.add_argument(
+        "--score", type=float, default=0.3, metavar="S", help="least score (default: %(default)s)"
+    )
+    sub.add_argument("--device", default="auto", metavar="cpu|cuda|auto")
+    json_output(sub)
+
 
 def train_detector(options: argparse.Namespace) -> int:
     """``whim train-detector``."""
@@ -57,5 +76,16 @@ def train_detector(options: argparse.Namespace) -> int:
         smoke=options.smoke,
         say=say,
     )
+    show(options, summary.to_json, summary.render)
+    return summary.exit_code
+
+
+def predict(options: argparse.Namespace) -> int:
+    """``whim predict``."""
+    from whim.detector.command import predict as run
+    from whim.detector.predict import load
+
+    detector = load(options.detector, device=options.device, size=options.size)
+    summary = run(options.source, detector, options.out, least_score=options.score)
     show(options, summary.to_json, summary.render)
     return summary.exit_code
