@@ -1,11 +1,14 @@
 """Error of the hand fit against exact truth, beside MediaPipe's own 3D guess on the same hands.
 
-    python benchmarks/fit_accuracy.py [--data FOLDER] [--threads 2] [--count 1000]
+    python benchmarks/fit_accuracy.py [--data FOLDER] [--threads 2] [--count 1000] [--ablation [--every 3]]
 
 Without ``--data`` only projections of random hands are fitted. With it, MediaPipe finds the hands of two
 rendered clips (one follows another rig than the fitted model) and of real photographs with measured joints.
 The true side and camera are given; the hands it misses are counted. Measured joints of two more data sets are
 projected, which shows what other definitions of the joints cost. Real motion without truth comes last.
+
+With ``--ablation``, the solvers and the terms of their energies are compared instead (needs torch), on one in
+``--every`` of the hands: the first-order solver is slow.
 """
 
 from __future__ import annotations
@@ -13,17 +16,19 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
 from whim.conventions import Side
-from whim.fitting.config import FitConfig
+from whim.fitting.config import FitConfig, PaperConfig
 from whim.fitting.fit import fit_hands
+from whim.hands.biomechanics import embedded_limits, joint_angle_excess
 from whim.hands.kinematics import keypoints
-from whim.hands.mirror import mirror_pose
+from whim.hands.mirror import mirror_points, mirror_pose
 from whim.hands.open_hand import load_open_hand
 from whim.hands.pose_prior import embedded_prior, pose_from_angles, sample_angles
 from whim.metrics.pose import mpjpe, pa_mpjpe, root_relative_mpjpe
@@ -45,6 +50,11 @@ class Hands:
     world: np.ndarray | None
     labels: np.ndarray
     missed: int
+
+    def take(self, every: int) -> Hands:
+        """One in ``every`` of them."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Hands(**{k: v[::every] if isinstance(v, np.ndarray) else v for k, v in values.items()})
 
 
 def random_hands(rng: np.random.Generator, count: int, noise: float) -> Hands:
@@ -237,6 +247,73 @@ HEADER = (
 )
 
 
+ABLATION_HEADER = (
+    "| hands | method | PA-MPJPE mean / median / p90 | root-relative | camera space, median | residual % of box "
+    "| joint > 20 deg outside: keypoints, angles % | converged % | hands/s |"
+)
+
+
+def variants(threads: int) -> dict[str, FitConfig]:
+    """The solvers, and the terms of their energies."""
+
+    def paper(**changes: Any) -> FitConfig:
+        return FitConfig(solver="paper", paper=PaperConfig(**changes), threads=threads)
+
+    return {
+        "paper: L1 alone (eq. 2)": paper(biomechanics=0, mesh_prior=0),
+        "paper: eqs. 2, 3": paper(mesh_prior=0),
+        "paper: eqs. 2, 4": paper(biomechanics=0),
+        "paper: eqs. 2-4": paper(),
+        "paper: eqs. 2-4, weak perspective": paper(weak_perspective=True),
+        "paper: eqs. 2-4, PCA of 128 vertices": paper(vertices=128),
+        "lm, Gaussian without limits": FitConfig(limit_sigma_deg=1e6, threads=threads),
+        "lm": FitConfig(threads=threads),
+    }
+
+
+def implausible(joints: np.ndarray, side: np.ndarray) -> float:
+    """Percentage of hands (B, 21, 3) with a joint more than 20 degrees outside the limits of eq. 3."""
+    right = np.where((side == Side.LEFT)[:, None, None], mirror_points(joints), joints)
+    excess = joint_angle_excess(right, embedded_limits()).max(axis=1)
+    return 100.0 * float((excess > np.radians(20)).mean())
+
+
+def ablation(name: str, hands: Hands, threads: int) -> Iterator[str]:
+    """Rows of the second table: every variant, and MediaPipe's own guess, on the same hands."""
+
+    def errors(joints: np.ndarray) -> list[str]:
+        error = 1e3 * pa_mpjpe(joints, hands.truth)
+        return [
+            f"{error.mean():.2f} / {np.median(error):.2f} / {np.percentile(error, 90):.2f}",
+            f"{1e3 * root_relative_mpjpe(joints, hands.truth).mean():.1f}",
+        ]
+
+    title = f"{name} ({len(hands.keypoints)})"
+    for method, config in variants(threads).items():
+        arguments = (hands.side, hands.focal, hands.center, load_open_hand(), embedded_prior(), config)
+        fit_hands(
+            hands.keypoints[:1], None, *(a[:1] for a in arguments[:3]), *arguments[3:]
+        )  # priors, limits
+        began = time.perf_counter()
+        result = fit_hands(hands.keypoints, None, *arguments, world=hands.world)
+        rate = len(result) / (time.perf_counter() - began)
+        cells = [
+            title,
+            method,
+            *errors(result.joints_3d),
+            f"{1e3 * np.median(mpjpe(result.joints_3d, hands.truth)):.0f}",
+            f"{100 * result.residual.mean():.2f}",
+            f"{implausible(result.joints_3d, hands.side):.1f}, "
+            f"{100 * (result.violation > np.radians(20)).mean():.1f}",
+            f"{100 * result.converged.mean():.0f}",
+            f"{rate:.0f}",
+        ]
+        yield "| " + " | ".join(cells) + " |"
+    if hands.world is not None:
+        cells = [title, "MediaPipe's own 3D", *errors(hands.world), "", ""]
+        yield "| " + " | ".join([*cells, f"{implausible(hands.world, hands.side):.1f}", "", ""]) + " |"
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -244,7 +321,36 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=5)
+    parser.add_argument("--ablation", action="store_true", help="compare solvers and terms")
+    parser.add_argument(
+        "--every",
+        type=int,
+        default=3,
+        help="with --ablation: one hand in so many; odd, since clips alternate sides",
+    )
     options = parser.parse_args()
+    if options.ablation:
+        compare(options)
+    else:
+        measure(options)
+
+
+def compare(options: argparse.Namespace) -> None:
+    """The table of solvers and terms."""
+    print(ABLATION_HEADER)
+    print("|" + "---|" * (ABLATION_HEADER.count("|") - 1))
+    sets = {"projections, 1 % noise": random_hands(np.random.default_rng(options.seed), options.count, 0.01)}
+    if options.data is not None:
+        for name in ("person_bust", "two_forearms"):
+            sets[name] = detected(clip(options.data / f"synthetic/{name}.mp4"), 2)
+        sets["snap_realworld"] = detected(photographs(options.data / "annotated/snap_realworld"), 1)
+    for name, hands in sets.items():
+        for row in ablation(name, hands.take(options.every), options.threads):
+            print(row, flush=True)
+
+
+def measure(options: argparse.Namespace) -> None:
+    """The table of the default solver."""
     config = FitConfig(threads=options.threads)
     print(HEADER)
     print("|" + "---|" * HEADER.count(" |"))

@@ -29,9 +29,9 @@ class PaperConfig(Config):
     """Add the third loss of Spurr et al., L_RB, on the palm. Eq. 3 leaves it out."""
     mesh_prior: float = Field(default=0.3, ge=0)
     """Weight of eq. 4: distance of the mesh from the PCA space, root mean square over its vertices, palms."""
-    components: int = Field(default=10, ge=1)
+    components: int = Field(default=10, ge=1, le=45)
     """d of eq. 4. The more components, the less the prior says."""
-    vertices: int | None = Field(default=None, ge=16)
+    vertices: int | None = Field(default=None, ge=16, le=778)
     """Take eq. 4 over so many vertices spread over the mesh, with a PCA of their own: faster, hardly less exact.
     null: all of them, as in the paper."""
     shape: float = Field(default=0.002, ge=0)
@@ -51,7 +51,7 @@ class FitConfig(Config):
     """``lm``: batched Levenberg-Marquardt; ``paper``: first-order on the literal losses of eqs. 2-4, which needs
     the extra ``train``."""
     paper: PaperConfig = PaperConfig()
-    """Settings of the solver ``paper``; the ones below are those of ``lm``, but for ``threads``."""
+    """Settings of the solver ``paper``; those below are the settings of ``lm``, except ``threads``."""
     sigma: float = Field(default=0.03, gt=0)
     """Standard deviation of keypoints, in units of the longer side of the hand's box."""
     huber: float = Field(default=2.0, gt=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -10,18 +11,24 @@ from numpy.typing import ArrayLike
 from scipy.spatial.transform import Rotation
 
 from whim.conventions import OPENPOSE_TO_MANO, Side
+from whim.errors import require
 from whim.fitting.camera import hopeless, longer_side, look_at, usable
 from whim.fitting.config import FitConfig
 from whim.fitting.energy import HandEnergy, Observations
-from whim.fitting.lm import best_minimum
+from whim.fitting.lm import Minimum, best_minimum
 from whim.fitting.result import FitResult
 from whim.fitting.starts import starting_states
+from whim.fitting.state import HandState
 from whim.hands import kinematics
 from whim.hands.mirror import mirror_points, mirror_pose, mirror_translation
 from whim.hands.model import Floats, HandModel
-from whim.hands.pose_prior import GaussianPrior
+from whim.hands.pose_prior import GaussianPrior, MeshPrior
 
-_CHUNK = 64  # hands at a time: their matrices still fit the processor's cache
+# Hands at a time. The matrices of 64 still fit the processor's cache; torch has costs per call to share.
+_CHUNK = 64
+_PAPER_CHUNK = 256
+
+_Solver = Callable[[Sequence[HandState], Observations], tuple[Minimum, np.ndarray]]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -48,8 +55,10 @@ def fit_hands(
     prior: GaussianPrior,
     config: FitConfig,
     world: ArrayLike | None = None,
+    *,
+    mesh_prior: MeshPrior | None = None,
 ) -> FitResult:
-    """Fit the hand model to 2D keypoints, in full perspective.
+    """Fit the hand model to 2D keypoints, in full perspective, by the solver that ``config`` names.
 
     The side must be decided before (``whim.fitting.side``): the picture of a left hand is also that of a right
     hand mirrored in depth, at nearly the same energy. Hands that cannot be fitted are flagged, never raised on.
@@ -61,13 +70,16 @@ def fit_hands(
         focal: (N,) focal length, pixels; ``camera.assumed_focal`` where nobody knows it.
         center: (N, 2) principal point, pixels.
         model: the right hand.
-        prior: on its pose.
+        prior: on its pose; ``paper`` takes it for its starts alone.
         config: weights and effort.
         world: (N, 21, 3) the detector's own 3D guess, metres, camera axes, NaN where there is none; helps to
             start.
+        mesh_prior: of eq. 4, for the solver ``paper``; None for the embedded one.
 
     Raises:
         ValueError: for arrays of other shapes.
+        UsageError: for a mesh prior of another mesh, or with fewer components than asked for.
+        MissingExtraError: for the solver ``paper`` without torch.
     """
     points = np.asarray(keypoints, dtype=np.float64)
     count = len(points)
@@ -87,6 +99,7 @@ def fit_hands(
         huber=config.huber,
         limit_sigma=float(np.radians(config.limit_sigma_deg)),
     )
+    solve, size = _solver(energy, config, mesh_prior)
 
     # The one place where left hands enter the mirror: the picture is flipped about the principal point ...
     left = sides == Side.LEFT
@@ -96,7 +109,7 @@ def fit_hands(
     def fit_chunk(chunk: np.ndarray) -> _RightHands:
         return _fit_right(
             energy,
-            config.iterations,
+            solve,
             flipped[chunk],
             kept[chunk],
             weights[chunk],
@@ -105,7 +118,7 @@ def fit_hands(
             None if right_guess is None else right_guess[chunk],
         )
 
-    chunks = [rows[first : first + _CHUNK] for first in range(0, len(rows), _CHUNK)]
+    chunks = [rows[first : first + size] for first in range(0, len(rows), size)]
     with ThreadPoolExecutor(max_workers=config.threads) as pool:
         fitted = list(pool.map(fit_chunk, chunks))
 
@@ -142,9 +155,21 @@ def fit_hands(
     )
 
 
+def _solver(energy: HandEnergy, config: FitConfig, mesh_prior: MeshPrior | None) -> tuple[_Solver, int]:
+    """The solver that ``config`` names, and how many hands to give it at a time."""
+    if config.solver == "lm":
+        return lambda starts, seen: best_minimum(energy, starts, seen, config.iterations), _CHUNK
+    require("torch", extra="train")
+    from whim.fitting.paper.energy import PaperEnergy
+    from whim.fitting.paper.solver import best_of_starts
+
+    literal = PaperEnergy(energy.model, config.paper, mesh_prior=mesh_prior)
+    return lambda starts, seen: best_of_starts(literal, starts, seen), _PAPER_CHUNK
+
+
 def _fit_right(
     energy: HandEnergy,
-    iterations: int,
+    solve: _Solver,
     points: Floats,
     kept: np.ndarray,
     weights: Floats,
@@ -161,7 +186,7 @@ def _fit_right(
         inverse_focal=observed.inverse_focal,
     )
     starts = starting_states(energy, seen, None if world is None else camera.turn(world))
-    found, start = best_minimum(energy, starts, seen, iterations)
+    found, start = solve(starts, seen)
     state = found.state
     rotation, wrist = camera.to_real(state)
     rest_wrist = energy.model.J_template[0] + state.betas @ energy.model.J_shapedirs[0].T
@@ -183,7 +208,10 @@ def _residual(
     """(N,) mean distance of the given keypoints from the fitted ones, in units of the box."""
     projected = joints[..., :2] / joints[..., 2:] * focal[:, None, None] + center[:, None]
     given = np.isfinite(points).all(axis=2) & (weights > 0.0)
-    distance = np.linalg.norm(projected - np.where(given[..., None], points, 0.0), axis=2)
+    apart = projected - np.where(
+        given[..., None], np.clip(points, -1e9, 1e9), 0.0
+    )  # squares must not overflow
+    distance = np.linalg.norm(apart, axis=2)
     total = np.where(given, distance, 0.0).sum(axis=1) / np.maximum(given.sum(axis=1), 1)
     return total / np.where(longer_side(points, kept) > 0.0, longer_side(points, kept), np.nan)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -20,6 +21,7 @@ from whim.hands.model import Floats, HandModel
 
 _FINGER = ("index", "middle", "little", "ring")  # MANO's order of the first twelve joints
 _BATCH = 512
+_MESH_SAMPLES = 10_000
 
 
 def anatomical_angles(model: HandModel, hand_pose: ArrayLike) -> Floats:
@@ -151,13 +153,20 @@ class MeshPrior:
 
         By Pythagoras no mesh is reconstructed: |Y - Y U^T U|^2 = |Y|^2 - |Y U^T|^2 with Y = X - mu.
         """
-        deviation = self._deviation(mesh)
-        inside = deviation @ self.components.T
-        return np.sqrt(np.maximum((deviation**2).sum(axis=1) - (inside**2).sum(axis=1), 0.0))
+        return np.sqrt(np.maximum(outside_square(self._deviation(mesh), self.components.T), 0.0))
 
     def _deviation(self, mesh: ArrayLike) -> Floats:
         x = np.asarray(mesh, dtype=np.float64)
         return x.reshape(len(x), -1) - self.mean
+
+
+def outside_square(deviation: Any, basis: Any) -> Any:
+    """(B,) square of the part of vectors (B, n) outside the span of orthonormal columns (n, d).
+
+    For numpy arrays and torch tensors alike. Rounding may leave it a little below zero.
+    """
+    inside = deviation @ basis
+    return (deviation * deviation).sum(axis=1) - (inside * inside).sum(axis=1)
 
 
 def aligned_meshes(model: HandModel, betas: ArrayLike, hand_pose: ArrayLike) -> Floats:
@@ -198,3 +207,16 @@ def fit_mesh_prior(model: HandModel, betas: ArrayLike, hand_pose: ArrayLike, com
         components=np.ascontiguousarray(vectors[:, ::-1].T),
         variances=np.maximum(values[::-1], 0.0),
     )
+
+
+@lru_cache(maxsize=4)
+def embedded_mesh_prior(model: HandModel, components: int) -> MeshPrior:
+    """The prior of eq. 4 that needs no data: components of the sampler's poses on normally distributed shapes.
+
+    The paper trains it on ARCTIC, whose terms forbid shipping what comes from it; ``fit_mesh_prior`` does so
+    with your copy.
+    """
+    rng = np.random.default_rng(0)
+    poses = pose_from_angles(model, sample_angles(rng, _MESH_SAMPLES))
+    betas = np.clip(rng.normal(size=(_MESH_SAMPLES, 10)), -2.5, 2.5)
+    return fit_mesh_prior(model, betas, poses, components)
