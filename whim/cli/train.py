@@ -1,4 +1,4 @@
-"""Training and use of the models: train-detector, predict."""
+"""Training and use of the models: train-detector, predict, export."""
 
 from __future__ import annotations
 
@@ -59,6 +59,20 @@ def add(commands: Any) -> None:
     sub.add_argument("--device", default="auto", metavar="cpu|cuda|auto")
     json_output(sub)
 
+    sub = command(commands, export, "write a trained detector for ONNX Runtime, OpenVINO or TensorRT")
+    sub.add_argument(
+        "weights", metavar="WEIGHTS", type=Path, nargs="?", default=DETECTOR_RUN / "best.safetensors"
+    )
+    sub.add_argument("--out", type=Path, metavar="FILE.onnx", help="default: beside the weights")
+    sub.add_argument(
+        "--size", type=count(32), default=640, metavar="N", help="side of the input (default: %(default)s)"
+    )
+    sub.add_argument(
+        "--openvino", action="store_true", help="also as OpenVINO XML and BIN; needs the package openvino"
+    )
+    sub.add_argument("--tensorrt", action="store_true", help="also a script that builds a TensorRT engine")
+    json_output(sub)
+
 
 def train_detector(options: argparse.Namespace) -> int:
     """``whim train-detector``."""
@@ -89,3 +103,17 @@ def predict(options: argparse.Namespace) -> int:
     summary = run(options.source, detector, options.out, least_score=options.score)
     show(options, summary.to_json, summary.render)
     return summary.exit_code
+
+
+def export(options: argparse.Namespace) -> int:
+    """``whim export``."""
+    from whim.detector.export import export_onnx, export_openvino, write_tensorrt_script
+
+    out = options.out or options.weights.with_suffix(".onnx")
+    report = export_onnx(options.weights, out, height=options.size, width=options.size)
+    show(options, report.to_json, report.render)
+    if options.openvino:
+        say(str(export_openvino(out, out.with_suffix(".xml"))))
+    if options.tensorrt:
+        say(str(write_tensorrt_script(out, out.with_suffix(".tensorrt.sh"))))
+    return 0
