@@ -17,6 +17,7 @@ from detector_data.tiny_detector import build_tiny
 from shards.factories import label_video
 
 from whim.config import load_config
+from whim.detector.checkpoint import load_detector
 from whim.detector.data.config import AugmentConfig, SetConfig
 from whim.detector.train import TrainSummary, train
 from whim.detector.training.measure import Judged, Predicted, measure
@@ -158,9 +159,20 @@ def test_a_single_recording_needs_something_to_validate_on(pictures: Path, tmp_p
 
 
 def test_smoke(tmp_path: Path) -> None:
-    summary = run(TrainDetectorConfig(), tmp_path, smoke=True)
+    summary = run(TrainDetectorConfig(training=TrainingConfig(tensorboard=False)), tmp_path, smoke=True)
     assert summary.fit.ended == "epochs"
+    assert summary.fit.best_value > 0.2
     assert (tmp_path / "best.safetensors").is_file()
+
+
+@pytest.mark.slow
+def test_smoke_of_the_real_detector(tmp_path: Path) -> None:
+    """A minute on a CPU: the hands of held-out pictures are found, and their sides known."""
+    summary = train(TrainDetectorConfig(), out=tmp_path, smoke=True, say=lambda text: None)
+    assert summary.fit.best_value > 0.3
+    facts = load_detector(tmp_path / "best.safetensors")[2]
+    assert facts["metrics"]["ap50"] > 0.8
+    assert facts["metrics"]["side"] > 0.7
 
 
 def test_settings_come_from_yaml_and_the_command_line(tmp_path: Path) -> None:
@@ -172,6 +184,33 @@ def test_settings_come_from_yaml_and_the_command_line(tmp_path: Path) -> None:
     assert (config.size, config.training.optimiser.lr, config.augment.scale) == (320, 0.002, (0.4, 1.2))
     with pytest.raises(UsageError, match="not a multiple of 32"):
         load_config(TrainDetectorConfig, None, ["size=100"])
+
+
+def test_the_papers_recipe() -> None:
+    """Section 7.1, number by number."""
+    configs = Path(__file__).parents[2] / "configs" / "detector"
+    paper = load_config(TrainDetectorConfig, configs / "paper-m.yaml")
+    loop, optimiser, schedule = paper.training, paper.training.optimiser, paper.training.schedule
+    assert (loop.epochs, loop.batch, loop.patience, paper.monitor) == (200, 256, 30, "val_loss")
+    assert (optimiser.name, optimiser.lr, optimiser.lr * schedule.final) == (
+        "adam",
+        0.01,
+        pytest.approx(1e-6),
+    )
+    assert (schedule.shape, schedule.decay_epochs) == ("linear", 30)
+    loss = paper.detector.loss
+    assert (loss.side, loss.dfl, loss.box, loss.keypoints, loss.keypoint_form) == (0.5, 1.5, 15, 10, "l2")
+    augment = paper.augment
+    assert (augment.mosaic, augment.rotation, augment.translation, augment.scale) == (
+        0.7,
+        60,
+        0.1,
+        (0.5, 1.0),
+    )
+    assert augment.flip == 0
+    small = load_config(TrainDetectorConfig, configs / "paper-s.yaml")
+    assert (paper.detector.network.scale, small.detector.network.scale) == ("m", "n")
+    assert load_config(TrainDetectorConfig, configs / "default.yaml") == TrainDetectorConfig()
 
 
 def predicted(boxes: list[list[float]], score: list[float], side: list[int]) -> Predicted:

@@ -44,6 +44,8 @@ class Loader(Generic[BatchT]):
             persistent_workers=workers > 0,
             pin_memory=pin,
             worker_init_fn=_start_worker,
+            # Forked whatever the default is: records are shared with the workers, not copied into each.
+            multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
             prefetch_factor=2 if workers else None,
             generator=torch.Generator(),  # its own: starting an epoch must not draw from the global one
         )
