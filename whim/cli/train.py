@@ -90,7 +90,8 @@ def train_detector(options: argparse.Namespace) -> int:
         smoke=options.smoke,
         say=say,
     )
-    show(options, summary.to_json, summary.render)
+    if summary.is_main:  # of several processes, one speaks
+        show(options, summary.to_json, summary.render)
     return summary.exit_code
 
 
