@@ -16,10 +16,11 @@ PIPELINE = Path("pipelines/embedded.yaml")
 
 
 def command(
-    commands: Any, function: Callable[[argparse.Namespace], int], text: str
+    commands: Any, function: Callable[[argparse.Namespace], int], text: str, *, name: str = ""
 ) -> argparse.ArgumentParser:
+    """A command that runs ``function`` and is called like it, unless ``name`` says otherwise."""
     sub: argparse.ArgumentParser = commands.add_parser(
-        function.__name__.replace("_", "-"), help=text, description=text[0].upper() + text[1:] + "."
+        name or function.__name__.replace("_", "-"), help=text, description=text[0].upper() + text[1:] + "."
     )
     sub.set_defaults(run=function)
     return sub

@@ -1,4 +1,4 @@
-"""Pictures with exact truth, and what is learned from poses: synth, prior."""
+"""Data from elsewhere: import, synth, prior."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from whim.cli.common import command, count, json_output, settings, show
+from whim.importers.registry import IMPORTERS
 
 
 def add(commands: Any) -> None:
@@ -28,6 +29,24 @@ def add(commands: Any) -> None:
     sub.add_argument("--split", default="train", help="name of the split (default: %(default)s)")
     sub.add_argument("--workers", type=count(1), metavar="N", help="processes (default: one per core)")
     settings(sub, "width=1280, sequence_s=4 (moving scenes) or backgrounds=DIR")
+    json_output(sub)
+
+    sub = command(commands, import_set, "bring a public data set into pixel shards", name="import")
+    sub.add_argument("name", metavar="NAME", help=", ".join(IMPORTERS))
+    sub.add_argument(
+        "source", metavar="SOURCE", type=Path, help="its annotation file or its folder, as published"
+    )
+    sub.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="SHARDS",
+        help="folder for the shards, for example data/import/NAME",
+    )
+    sub.add_argument("--split", help="only this split, or the name of the split where the set has none")
+    sub.add_argument("--limit", type=count(1), metavar="N", help="the first N pictures")
+    sub.add_argument("--labels", type=Path, metavar="DIR", help="also write label files without pictures")
+    settings(sub, "box=keypoint-hull")
     json_output(sub)
 
     sub = command(commands, prior, "train the pose prior of the fit from your data")
@@ -54,6 +73,25 @@ def add(commands: Any) -> None:
         "--out", type=Path, required=True, metavar="FILE", help="the prior, for example data/prior.npz"
     )
     json_output(fit)
+
+
+def import_set(options: argparse.Namespace) -> int:
+    """``whim import``."""
+    from whim.importers.labels import write_label_folder
+    from whim.importers.run import run_import
+
+    summary = run_import(
+        options.name,
+        options.source,
+        options.out,
+        split=options.split,
+        settings=options.set,
+        limit=options.limit,
+    )
+    if options.labels:
+        write_label_folder(options.out, options.labels)
+    show(options, summary.to_json, summary.render)
+    return summary.exit_code
 
 
 def synth(options: argparse.Namespace) -> int:

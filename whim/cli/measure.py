@@ -6,13 +6,35 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from whim.cli.common import LABELS, command, count, json_output, show
+from whim.cli.common import LABELS, command, count, json_output, settings, show
+
+TABLE_1 = Path("configs/benchmark/table1.yaml")
 
 
 def add(commands: Any) -> None:
     """Register the commands."""
     sub = command(commands, benchmark, "measure labels and models against truth")
-    kinds = sub.add_subparsers(dest="kind", metavar="labels|truth", required=True)
+    kinds = sub.add_subparsers(dest="kind", metavar="detection|labels|truth", required=True)
+
+    detection = kinds.add_parser(
+        "detection",
+        help="tables 1 and 2 of the paper: AP, size and speed of hand detectors, published rows beside",
+    )
+    detection.add_argument(
+        "config",
+        metavar="YAML",
+        type=Path,
+        nargs="?",
+        default=TABLE_1,
+        help="rows and sets, for example configs/benchmark/table2.yaml (default: %(default)s)",
+    )
+    detection.add_argument("--limit", type=count(1), metavar="N", help="pictures per set")
+    detection.add_argument(
+        "--out", type=Path, metavar="DIR", help="also write json, csv, md and curves there"
+    )
+    settings(detection, "sets.0.path=data/import/mine")
+    json_output(detection)
+    detection.set_defaults(measure=_detection)
 
     labels = kinds.add_parser(
         "labels",
@@ -41,6 +63,20 @@ def benchmark(options: argparse.Namespace) -> int:
     report = options.measure(options)
     show(options, report.to_json, report.render)
     return 0
+
+
+def _detection(options: argparse.Namespace) -> Any:
+    from whim.benchmark.detection.config import DetectionBenchmarkConfig
+    from whim.benchmark.detection.run import run_detection_benchmark
+    from whim.config import load_config
+    from whim.resources import user_or_shipped
+
+    changes = [*options.set]
+    changes += [f"limit={options.limit}"] if options.limit else []
+    changes += [f"out={options.out}"] if options.out else []
+    return run_detection_benchmark(
+        load_config(DetectionBenchmarkConfig, user_or_shipped(options.config), changes)
+    )
 
 
 def _labels(options: argparse.Namespace) -> Any:

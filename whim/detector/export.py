@@ -175,5 +175,5 @@ def _differences(wanted: list[np.ndarray], found: list[np.ndarray]) -> tuple[flo
         np.concatenate([values[0][0], values[3][0][..., :2].reshape(len(values[0][0]), -1)], axis=1)
         for values in (wanted, found)
     )
-    nearest = cKDTree(everywhere).query(here, p=np.inf)[0]
+    nearest = np.asarray(cKDTree(everywhere).query(here, p=np.inf)[0])
     return float(nearest.max()), scores
