@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ from whim.cli.common import command, count, json_output, show
 
 def add(commands: Any) -> None:
     """Register the commands."""
-    sub = command(commands, models, "networks: list, pull, verify")
-    actions = sub.add_subparsers(dest="action", metavar="list|pull|verify", required=True)
+    sub = command(commands, models, "networks: list, pull, verify, convert")
+    actions = sub.add_subparsers(dest="action", metavar="list|pull|verify|convert", required=True)
     for name, text in (
         ("list", "what there is, with licence and state"),
         ("pull", "download and build; verified by checksum"),
@@ -30,6 +31,17 @@ def add(commands: Any) -> None:
             action.add_argument("--quiet", action="store_true", help="show only what failed or was skipped")
         json_output(action)
 
+    action = actions.add_parser(
+        "convert",
+        help="read a published checkpoint of yours, without running its pickle",
+        description="Published weights keep their licences: WiLoR's are CC-BY-NC-ND. Nothing is downloaded.",
+    )
+    action.add_argument("kind", choices=["wilor", "wilor-detector", "vitpose"], help="what the file is")
+    action.add_argument(
+        "file", metavar="FILE", type=Path, help="wilor_final.ckpt, detector.pt, or ViTPose's .pth"
+    )
+    action.add_argument("--out", type=Path, required=True, metavar="FILE.safetensors")
+
     sub = command(commands, doctor, "check this machine and installation")
     json_output(sub)
 
@@ -43,9 +55,11 @@ def add(commands: Any) -> None:
 
 
 def models(options: argparse.Namespace) -> int:
-    """``whim models list|pull|verify``."""
+    """``whim models list|pull|verify|convert``."""
     from whim.models import pull as module
 
+    if options.action == "convert":
+        return _convert(options)
     if options.action == "list":
         rows = module.list_models()
         show(options, lambda: [row.to_json() for row in rows], lambda: module.render_models(rows))
@@ -59,6 +73,21 @@ def models(options: argparse.Namespace) -> int:
             options, lambda: [result.to_json() for result in results], lambda: module.render_results(results)
         )
     return int(any(result.status == "failed" for result in results))
+
+
+def _convert(options: argparse.Namespace) -> int:
+    from whim.errors import require
+
+    require("torch", extra="train")
+    # Imported by name: each brings its own half of the training wing.
+    module, function = {
+        "wilor": ("whim.reconstructor.convert.released", "convert_checkpoint"),
+        "vitpose": ("whim.reconstructor.convert.vitpose", "convert_vitpose"),
+        "wilor-detector": ("whim.detector.released", "convert_detector"),
+    }[options.kind]
+    convert = getattr(importlib.import_module(module), function)
+    print(convert(options.file, options.out))
+    return 0
 
 
 def doctor(options: argparse.Namespace) -> int:

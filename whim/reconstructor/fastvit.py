@@ -1,0 +1,58 @@
+"""FastViT through timm in place of the ViT (Table 5, "w. FastViT").
+
+FastViT is convolutional and takes no tokens. Here the hand tokens read its last feature map by one cross-attention;
+the map for the refinement joins its last two stages (strides 16 and 32) at stride 16.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from whim.errors import UsageError, require
+from whim.reconstructor.config import FastVitConfig
+
+
+class FastVit(nn.Module):
+    """Same interface as ``Vit``: pictures and extra tokens in, tokens and feature map out.
+
+    Raises:
+        MissingExtraError: timm is not installed.
+        UsageError: timm has no FastViT of that name.
+    """
+
+    padding = 0
+
+    def __init__(self, config: FastVitConfig) -> None:
+        super().__init__()
+        timm = require("timm", extra="backbones")
+        known = timm.list_models("fastvit*")
+        if config.model not in known:
+            raise UsageError(f"timm has no model {config.model!r}; it has {', '.join(known)}")
+        self.width, self.heads = config.width, config.heads
+        self.body = timm.create_model(config.model, pretrained=False, features_only=True, out_indices=(2, 3))
+        fine, coarse = self.body.feature_info.channels()
+        self.merge = nn.Conv2d(fine + coarse, self.width, kernel_size=1)
+        self.norm_tokens = nn.LayerNorm(self.width)
+        self.norm_map = nn.LayerNorm(self.width)
+        self.query = nn.Linear(self.width, self.width)
+        self.key_value = nn.Linear(self.width, 2 * self.width)
+        self.proj = nn.Linear(self.width, self.width)
+        self.last_norm = nn.LayerNorm(self.width)
+
+    def forward(self, pictures: Tensor, extra: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 3, H, W) and (B, T, C) to (B, T, C) and (B, C, H / 16, W / 16)."""
+        fine, coarse = self.body(pictures)
+        coarse = F.interpolate(coarse, size=fine.shape[-2:], mode="bilinear", align_corners=False)
+        features = self.merge(torch.cat([fine, coarse], dim=1))
+        cells = self.norm_map(features.flatten(2).transpose(1, 2))
+        key, value = self.key_value(cells).chunk(2, dim=-1)
+        query = self.query(self.norm_tokens(extra))
+        mixed = F.scaled_dot_product_attention(self._split(query), self._split(key), self._split(value))
+        read = self.proj(mixed.transpose(1, 2).flatten(2))
+        return self.last_norm(extra + read), features
+
+    def _split(self, x: Tensor) -> Tensor:
+        """(B, N, C) -> (B, heads, N, C / heads)."""
+        return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
