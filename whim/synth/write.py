@@ -7,6 +7,7 @@ import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -110,7 +111,10 @@ def synth(
             # Not forked: OpenGL and thread pools do not survive it.
             context = multiprocessing.get_context("spawn")
             number = workers or os.cpu_count() or 1
-            with ProcessPoolExecutor(number, mp_context=context, initializer=_one_thread) as pool:
+            with (
+                _one_thread_each(),
+                ProcessPoolExecutor(number, mp_context=context, initializer=_no_opencv_threads) as pool,
+            ):
                 rendered = _in_order(pool, [chunk for job in waiting for chunk in _chunks(job)], 3 * number)
                 try:
                     for job in waiting:
@@ -127,8 +131,23 @@ def synth(
     )
 
 
-def _one_thread() -> None:
-    os.environ["OMP_NUM_THREADS"] = "1"
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """What new processes find in their environment: samples run side by side, threads would only fight."""
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _no_opencv_threads() -> None:
     cv2.setNumThreads(1)
 
 
