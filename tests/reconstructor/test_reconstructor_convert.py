@@ -16,10 +16,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from whim.errors import BadFileError, UsageError
+from whim.models.torch_file import read_torch_file
 from whim.reconstructor.config import NetworkConfig, VitConfig
 from whim.reconstructor.convert import convert_checkpoint, convert_vitpose, init_from_vitpose
 from whim.reconstructor.convert.released import expected_entries, read_checkpoint
-from whim.models.torch_file import read_torch_file
 from whim.reconstructor.convert.vitpose import resize_positions
 from whim.reconstructor.hand import RightHand
 from whim.reconstructor.network import Reconstructor

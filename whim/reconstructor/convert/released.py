@@ -16,8 +16,8 @@ from torch import Tensor
 from whim.errors import BadFileError
 from whim.files import sha256
 from whim.hands.open_hand import load_open_hand
-from whim.reconstructor.config import NetworkConfig
 from whim.models.torch_file import read_torch_file, state_dict
+from whim.reconstructor.config import NetworkConfig
 from whim.reconstructor.network import Reconstructor
 from whim.reconstructor.weights import FORMAT, write_weights
 

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from whim.errors import BadFileError, UsageError
 from whim.files import sha256
-from whim.reconstructor.config import Size, VitConfig
 from whim.models.torch_file import read_torch_file, state_dict
+from whim.reconstructor.config import Size, VitConfig
 from whim.reconstructor.network import Reconstructor
 from whim.reconstructor.vit import Vit
 from whim.reconstructor.weights import read_about, read_tensors, write_weights
