@@ -9,7 +9,6 @@ the first shape coefficient is the size of the hand. There are no pose blend sha
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -17,9 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from whim.errors import BadFileError
 from whim.hands.model import Floats, HandModel, topology_tag
-from whim.resources import shipped
+from whim.resources import read_shipped_arrays, shipped
 
 FORMAT = "whim open hand 1"
 
@@ -47,18 +45,13 @@ def read_open_hand(path: Path) -> HandModel:
     Raises:
         BadFileError: for anything else.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            fields = {key: file[key] for key in file.files}
-        if fields.keys() != _FIELDS or str(fields["format"]) != FORMAT:
-            raise ValueError(f"not in the format {FORMAT!r}")
-        model = unpack(fields)
-    except (ValueError, IndexError, KeyError, EOFError, OSError, zipfile.BadZipFile) as error:
-        raise BadFileError(f"{path} is not an open hand model ({error}); install WHIM again") from error
+    return read_shipped_arrays(path, _FIELDS, FORMAT, _checked, "an open hand model")
+
+
+def _checked(fields: Mapping[str, Any]) -> HandModel:
+    model = unpack(fields)
     if model.topology != str(fields["topology"]):
-        raise BadFileError(
-            f"{path} does not hold the hand it names ({fields['topology']}); install WHIM again"
-        )
+        raise ValueError(f"it does not hold the hand it names, {fields['topology']}")
     return model
 
 

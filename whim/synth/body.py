@@ -6,7 +6,6 @@ rotations in this frame, parents first, as in SMPL. ``models/build/body.py`` mak
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -15,8 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from whim.conventions import Side
-from whim.errors import BadFileError
-from whim.resources import shipped
+from whim.resources import read_shipped_arrays, shipped
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -204,14 +202,7 @@ def read_body(path: Path) -> Body:
     Raises:
         BadFileError: for anything else.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            fields = {key: file[key] for key in file.files}
-        if fields.keys() != _FIELDS or str(fields["format"]) != FORMAT:
-            raise ValueError(f"not in the format {FORMAT!r}")
-        return _unpack(fields)
-    except (ValueError, IndexError, KeyError, EOFError, OSError, zipfile.BadZipFile) as error:
-        raise BadFileError(f"{path} is not an open body ({error}); install WHIM again") from error
+    return read_shipped_arrays(path, _FIELDS, FORMAT, _unpack, "an open body")
 
 
 def _unpack(fields: dict[str, NDArray]) -> Body:
