@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
+from whim import cli
 from whim.benchmark.detection import run as running
 from whim.benchmark.detection.config import DetectionBenchmarkConfig, RowConfig, SetConfig, SpeedConfig
 from whim.benchmark.detection.judge import judged, score
@@ -22,7 +23,7 @@ from whim.benchmark.detection.truth import labelled_picture, open_set
 from whim.benchmark.detection.types import Found, Subject
 from whim.benchmark.labels import load_sets
 from whim.config import load_config
-from whim.errors import UsageError
+from whim.errors import BadFileError, UsageError
 from whim.importers.run import run_import
 from whim.resources import shipped
 from whim.shards.pixel_writer import write_pictures
@@ -243,6 +244,29 @@ def test_truth_is_clipped_and_limits_spread_over_the_set(tmp_path):
     assert keys(recordings="odd") == ["v1", "v3", "v5", "v7"]
     with pytest.raises(UsageError, match="no pictures of val"):
         keys(splits=("val",))
+
+
+def test_only_what_a_training_held_out(tmp_path):
+    folder, run = shards(tmp_path / "set", [[]] * 5), tmp_path / "run"
+    config = SetConfig(name="a", path=folder, held_out_of=run)
+    with pytest.raises(UsageError, match="no training there"):
+        open_set(config, None)
+    run.mkdir()
+    (run / "data.json").write_text(
+        json.dumps({"validation_recordings": [{"set": "x", "recordings": ["v1", "v3"]}]})
+    )
+    assert sorted(key[0] for key in open_set(config, None).keys) == ["v1", "v3"]
+    (run / "data.json").write_text("{}")
+    with pytest.raises(BadFileError, match="not the record"):
+        open_set(config, None)
+
+
+def test_without_arguments_the_benchmark_is_table_1():
+    options = cli._parser().parse_args(["benchmark"])
+    assert options.config == Path("configs/benchmark/table1.yaml")
+    config = load_config(DetectionBenchmarkConfig, shipped("configs/benchmark/table1.yaml"))
+    assert config.sets[0].path == Path("data/labels")
+    assert config.sets[0].held_out_of == Path("runs/detector")
 
 
 def test_what_cannot_be_had_does_not_stop_the_rest(tmp_path, monkeypatch):

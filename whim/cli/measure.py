@@ -14,7 +14,8 @@ TABLE_1 = Path("configs/benchmark/table1.yaml")
 def add(commands: Any) -> None:
     """Register the commands."""
     sub = command(commands, benchmark, "measure labels and models against truth")
-    kinds = sub.add_subparsers(dest="kind", metavar="detection|labels|truth", required=True)
+    kinds = sub.add_subparsers(dest="kind", metavar="detection|labels|truth", help="default: detection")
+    sub.set_defaults(measure=_detection, config=TABLE_1, limit=None, out=None, set=[], json=False)
 
     detection = kinds.add_parser(
         "detection",

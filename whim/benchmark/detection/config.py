@@ -64,6 +64,8 @@ class SetConfig(Config):
     """Also measure left and right hands apart, where the set knows sides."""
     recordings: Literal["all", "odd"] = "all"
     """``odd``: every second recording in the order of the shards, for sets whose other half something was tuned on."""
+    held_out_of: Path | None = None
+    """Run folder of `whim train-detector`: only the recordings that it validated on and did not train on."""
 
 
 class SpeedConfig(Config):

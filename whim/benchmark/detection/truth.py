@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -110,9 +111,14 @@ def open_set(config: SetConfig, limit: int | None) -> LabelledSet:
     if config.recordings == "odd":
         chosen = set(list(dict.fromkeys(recording for recording, _ in found))[1::2])
         found = [one for one in found if one[0] in chosen]
+    if config.held_out_of is not None:
+        held = _held_out(config.held_out_of)
+        found = [one for one in found if one[0] in held]
     if not found:
         wanted, there = " or ".join(config.splits) or "any split", ", ".join(repr(s) for s in sorted(splits))
-        raise UsageError(f"{path}: no pictures of {wanted}; there is {there or 'nothing'}")
+        raise UsageError(
+            f"{path}: no pictures of {wanted} and the wanted recordings; there is {there or 'nothing'}"
+        )
     total = len(found)
     if limit is not None and limit < total:
         found = [found[index] for index in np.linspace(0, total - 1, limit).round().astype(int)]
@@ -124,6 +130,23 @@ def open_set(config: SetConfig, limit: int | None) -> LabelledSet:
         conventions=tuple(sorted(conventions)),
         licences=tuple(sorted(licences)),
     )
+
+
+def _held_out(run: Path) -> set[str]:
+    """Recordings that a training validated on.
+
+    Raises:
+        UsageError: no training there.
+        BadFileError: its record is damaged.
+    """
+    path = run / "data.json"
+    if not path.is_file():
+        raise UsageError(f"{run}: no training there; `whim train-detector` makes one")
+    try:
+        sets = json.loads(path.read_text(encoding="utf-8"))["validation_recordings"]
+        return {str(recording) for one in sets for recording in one["recordings"]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadFileError(f"{path}: not the record of a training ({error})") from error
 
 
 def labelled_picture(key: str, row: Row, crowd: list[list[float]], config: SetConfig) -> LabelledPicture:
