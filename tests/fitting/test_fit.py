@@ -14,10 +14,10 @@ from pydantic import ValidationError
 
 from whim.conventions import Side
 from whim.fitting import fit as fit_module
-from whim.fitting.camera import assumed_focal
 from whim.fitting.config import FitConfig
 from whim.fitting.fit import fit_hands
 from whim.fitting.result import FitResult
+from whim.geometry.camera import assumed_focal
 from whim.hands import kinematics
 from whim.hands.mirror import mirror_points, mirror_pose, mirror_translation
 from whim.hands.open_hand import load_open_hand

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from whim.annotate.config import FitStageConfig
-from whim.fitting.camera import assumed_focal
 from whim.fitting.fit import fit_hands
 from whim.fitting.result import FitResult
+from whim.geometry.camera import assumed_focal
 from whim.hands.model import HandModel
 from whim.hands.pose_prior import GaussianPrior, MeshPrior, embedded_prior
 from whim.hands.select import load_hand

@@ -57,6 +57,20 @@ def add(commands: Any) -> None:
         "--score", type=float, default=0.3, metavar="S", help="least score (default: %(default)s)"
     )
     sub.add_argument("--device", default="auto", metavar="cpu|cuda|auto")
+    mesh = sub.add_argument_group("hands in space, with a trained reconstructor")
+    mesh.add_argument("--mesh", type=Path, metavar="FILE", help="its weights: meshes, parameters, files")
+    mesh.add_argument(
+        "--hand",
+        default="open-hand",
+        metavar="open-hand|FILE",
+        help="the hand that it was trained with, or your MANO",
+    )
+    mesh.add_argument(
+        "--mesh-format", choices=["glb", "obj", "none"], default="glb", help="(default: %(default)s)"
+    )
+    mesh.add_argument(
+        "--focal", type=float, metavar="PX", help="focal length; the diagonal of the picture without it"
+    )
     json_output(sub)
 
     sub = command(commands, export, "write a trained detector for ONNX Runtime, OpenVINO or TensorRT")
@@ -100,8 +114,19 @@ def predict(options: argparse.Namespace) -> int:
     from whim.detector.command import predict as run
     from whim.detector.predict import load
 
-    detector = load(options.detector, device=options.device, size=options.size)
-    summary = run(options.source, detector, options.out, least_score=options.score)
+    watcher = None
+    if options.mesh:
+        from whim.reconstructor.command import MeshWatcher
+        from whim.reconstructor.predict import load as load_stack
+
+        stack = load_stack(
+            options.detector, options.mesh, hand=options.hand, device=options.device, size=options.size
+        )
+        watcher = MeshWatcher(stack, options.out, form=options.mesh_format, focal=options.focal)
+        detector = stack.detector
+    else:
+        detector = load(options.detector, device=options.device, size=options.size)
+    summary = run(options.source, detector, options.out, least_score=options.score, watcher=watcher)
     show(options, summary.to_json, summary.render)
     return summary.exit_code
 

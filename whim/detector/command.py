@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import av
 import cv2
@@ -57,7 +57,21 @@ class PredictSummary:
         return "\n".join([*lines, *(f"not read: {problem}" for problem in self.problems[:10])])
 
 
-def predict(source: Path, detector: HandPredictor, out: Path, *, least_score: float) -> PredictSummary:
+class Watcher(Protocol):
+    """Told of every picture and what was found in it; may add something to the drawn copy."""
+
+    def see(self, name: str, picture: Image, found: Detections, frame: int | None) -> Image | None:
+        """The picture to draw on instead, or None."""
+        ...
+
+    def close(self) -> None:
+        """All pictures are seen."""
+        ...
+
+
+def predict(
+    source: Path, detector: HandPredictor, out: Path, *, least_score: float, watcher: Watcher | None = None
+) -> PredictSummary:
     """Detect hands in a picture, a video, or all of both in a folder; write drawn copies and ``detections.json``.
 
     The JSON is COCO: ``images`` (with ``file_name``, and ``frame_index`` of videos) and ``annotations`` with boxes,
@@ -72,7 +86,7 @@ def predict(source: Path, detector: HandPredictor, out: Path, *, least_score: fl
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
 
-    def note(name: str, picture: Image, found: Detections, frame: int | None) -> None:
+    def note(name: str, picture: Image, found: Detections, frame: int | None) -> Image:
         number = len(images)
         size = {"height": picture.shape[0], "width": picture.shape[1]}
         images.append(
@@ -81,6 +95,8 @@ def predict(source: Path, detector: HandPredictor, out: Path, *, least_score: fl
         annotations.extend({"id": len(annotations) + k, **one} for k, one in enumerate(found.to_coco(number)))
         summary.pictures += 1
         summary.hands += len(found)
+        seen = watcher.see(name, picture, found, frame) if watcher else None
+        return draw(picture if seen is None else seen, found, keypoints=seen is None)
 
     with Progress(len(files), "predict", "file") as progress:
         for path in files:
@@ -91,15 +107,16 @@ def predict(source: Path, detector: HandPredictor, out: Path, *, least_score: fl
                 else:
                     picture = _read(path)
                     found = detector.detect(picture, least_score=least_score)
-                    note(name, picture, found, None)
+                    drawn = note(name, picture, found, None)[..., ::-1]
                     target = out / Path(name).with_suffix(".jpg")
                     target.parent.mkdir(parents=True, exist_ok=True)
-                    drawn = draw(picture, found)[..., ::-1]
                     cv2.imwrite(str(target), drawn, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
                 progress.step()
             except BadFileError as error:
                 summary.problems.append(str(error))
                 progress.step("unreadable")
+    if watcher:
+        watcher.close()
     categories = [{"id": int(side), "name": f"{side.name.lower()} hand"} for side in (Side.LEFT, Side.RIGHT)]
     tree = {"images": images, "annotations": annotations, "categories": categories}
     write_text(out / "detections.json", json.dumps(tree) + "\n")
@@ -132,8 +149,7 @@ def _video(path: Path, name: str, detector: HandPredictor, out: Path, least_scor
         stream: Any = None
         for index, (picture, rate) in enumerate(_frames(path)):
             found = detector.detect(picture, least_score=least_score)
-            note(name, picture, found, index)
-            drawn = draw(picture, found)
+            drawn = note(name, picture, found, index)
             if stream is None:
                 stream = container.add_stream("mpeg4", rate=rate)
                 stream.width, stream.height = drawn.shape[1] // 2 * 2, drawn.shape[0] // 2 * 2
@@ -154,7 +170,7 @@ def _frames(path: Path) -> Iterator[tuple[Image, Fraction]]:
         yield frame.image, rate
 
 
-def draw(picture: Image, found: Detections) -> Image:
+def draw(picture: Image, found: Detections, *, keypoints: bool = True) -> Image:
     """A copy with boxes, sides and keypoints; orange is left, blue right."""
     image = picture.copy()
     width = max(2, round(max(image.shape[:2]) / 400))
@@ -162,7 +178,7 @@ def draw(picture: Image, found: Detections) -> Image:
         side = Side(int(found.side[row]))
         colour = SIDE_COLOURS[side]
         points = np.round((np.clip(found.keypoints[row, :, :2], -1e4, 1e4) - 0.5) * 16).astype(np.int32)
-        for parent, child in HAND_BONES:
+        for parent, child in HAND_BONES if keypoints else ():
             ends = tuple(points[parent].tolist()), tuple(points[child].tolist())
             cv2.line(image, *ends, colour, max(1, width // 2), cv2.LINE_AA, 4)
         x1, y1, x2, y2 = np.round((found.boxes[row] - 0.5) * 16).astype(int).tolist()

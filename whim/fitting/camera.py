@@ -23,11 +23,6 @@ _FEWEST_KEYPOINTS = 6
 _WIDEST_VIEW, _LARGEST_BOX = 4.0, 2.0
 
 
-def assumed_focal(width: float, height: float) -> float:
-    """Focal length in pixels when nobody knows it: the diagonal of the picture, as of a normal lens."""
-    return float(np.hypot(width, height))
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class VirtualCamera:
     """Cameras turned towards the hands, one each."""

@@ -67,7 +67,7 @@ def fit_hands(
         keypoints: (N, 21, 2) pixels of the whole frame, OpenPose order; not finite where missing.
         scores: (N, 21) confidences, weights of the keypoints; None for all the same.
         side: (N,) Side.
-        focal: (N,) focal length, pixels; ``camera.assumed_focal`` where nobody knows it.
+        focal: (N,) focal length, pixels; ``geometry.camera.assumed_focal`` where nobody knows it.
         center: (N, 2) principal point, pixels.
         model: the right hand.
         prior: on its pose; ``paper`` takes it for its starts alone.
