@@ -27,7 +27,23 @@ def test_help_is_quick_and_loads_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["fetch", "annotate", "status", "view", "stats", "pack", "models", "doctor", "demo"]
+    "command",
+    [
+        *(
+            "fetch",
+            "annotate",
+            "status",
+            "view",
+            "stats",
+            "pack",
+            "models",
+            "doctor",
+            "demo",
+            "import",
+            "synth",
+        ),
+        *("prior", "train-detector", "predict", "export", "benchmark"),
+    ],
 )
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:

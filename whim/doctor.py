@@ -19,7 +19,12 @@ OPENCV_WHEELS = (
     "opencv-python-headless",
     "opencv-contrib-python-headless",
 )
-EXTRAS = {"fetch": ("yt-dlp",), "annotate": ("mediapipe", "onnxruntime", "ray", "onnx", "pypi-simple")}
+EXTRAS = {
+    "fetch": ("yt-dlp",),
+    "annotate": ("mediapipe", "onnxruntime", "ray", "onnx", "pypi-simple"),
+    "render": ("moderngl", "glcontext"),
+    "train": ("torch", "safetensors"),
+}
 
 
 @dataclass(frozen=True)
