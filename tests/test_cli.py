@@ -42,7 +42,7 @@ def test_help_is_quick_and_loads_nothing_heavy() -> None:
             "import",
             "synth",
         ),
-        *("prior", "train-detector", "predict", "export", "benchmark"),
+        *("prior", "train-detector", "train-reconstructor", "predict", "export", "benchmark"),
     ],
 )
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -105,7 +105,9 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         network=DetectorNetwork(scale="n"), decode=DecodeConfig(least_score=0.0, most=3, nms_iou=0.3)
     )
     save_detector(folder / "d.safetensors", Detector(config.network), config, {})
-    network = Reconstructor(NetworkConfig(backbone=VitConfig(size="tiny"), crop=64, width=48), load_open_hand())
+    network = Reconstructor(
+        NetworkConfig(backbone=VitConfig(size="tiny"), crop=64, width=48), load_open_hand()
+    )
     save_network(network, folder / "r.safetensors")
     return folder / "d.safetensors", folder / "r.safetensors"
 

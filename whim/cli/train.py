@@ -1,4 +1,4 @@
-"""Training and use of the models: train-detector, predict, export."""
+"""Training and use of the models: train-detector, train-reconstructor, predict, export."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from whim.cli.common import LABELS, VIDEOS, command, count, json_output, say, settings, show
 
 DETECTOR_RUN = Path("runs/detector")
+HANDS_RUN = Path("runs/reconstructor")
 
 
 def add(commands: Any) -> None:
@@ -38,6 +39,31 @@ def add(commands: Any) -> None:
         "--smoke", action="store_true", help="a minute on made-up pictures, to see that everything works"
     )
     settings(sub, "detector.network.scale=m, training.epochs=50")
+    json_output(sub)
+
+    sub = command(
+        commands,
+        train_reconstructor,
+        "train the hand reconstructor from labels or shards with hands in space",
+    )
+    sub.add_argument(
+        "--data",
+        type=Path,
+        nargs="+",
+        metavar="PATH",
+        help=f"labels or pixel shards (default: {LABELS}); as above",
+    )
+    sub.add_argument(
+        "--out", type=Path, default=HANDS_RUN, help="run folder; a run there goes on (default: %(default)s)"
+    )
+    sub.add_argument(
+        "--config", type=Path, metavar="YAML", help="for example configs/reconstructor/tiny.yaml"
+    )
+    sub.add_argument("--videos", type=Path, metavar="DIR", help=f"where the videos lie, when not in {VIDEOS}")
+    sub.add_argument(
+        "--smoke", action="store_true", help="a minute on rendered hands, to see that everything works"
+    )
+    settings(sub, "training.epochs=50, hand=MANO_RIGHT.pkl")
     json_output(sub)
 
     sub = command(commands, predict, "find hands in pictures and videos with a trained detector")
@@ -105,6 +131,27 @@ def train_detector(options: argparse.Namespace) -> int:
         say=say,
     )
     if summary.is_main:  # of several processes, one speaks
+        show(options, summary.to_json, summary.render)
+    return summary.exit_code
+
+
+def train_reconstructor(options: argparse.Namespace) -> int:
+    """``whim train-reconstructor``."""
+    from whim.config import load_config
+    from whim.reconstructor.train import train
+    from whim.reconstructor.training.recipe import TrainReconstructorConfig
+    from whim.resources import user_or_shipped
+
+    sets = [f"data.train={[{'path': str(path)} for path in options.data]}"] if options.data else []
+    path = user_or_shipped(options.config) if options.config else None
+    summary = train(
+        load_config(TrainReconstructorConfig, path, [*sets, *options.set]),
+        out=options.out,
+        videos=options.videos,
+        smoke=options.smoke,
+        say=say,
+    )
+    if summary.is_main:
         show(options, summary.to_json, summary.render)
     return summary.exit_code
 

@@ -58,31 +58,21 @@ class Crops:
         return crops
 
     def _cut(self, picture: Image, row: int, size: int) -> Image:
-        (cx, cy), zoom = self.centers[row], size / self.sides[row]
-        flip = -1.0 if self.mirrored[row] else 1.0
+        flip = np.diag([-1.0 if self.mirrored[row] else 1.0, 1.0])
+        return self.view(picture, self.centers[row], float(self.sides[row]), size, flip)
+
+    @staticmethod
+    def view(picture: Image, center: Floats, side: float, size: int, linear: Floats) -> Image:
+        """(size, size, 3) the square around ``center`` of ``side`` pixels, turned or mirrored by ``linear`` (2, 2)."""
+        zoom = size / side
         # Continuous pixels, first centre at 0.5, of the picture -> of the crop.
-        forward = np.array(
-            [[flip * zoom, 0.0, size / 2 - flip * zoom * cx], [0.0, zoom, size / 2 - zoom * cy]]
-        )
+        matrix = zoom * linear
+        forward = np.concatenate([matrix, (size / 2 - matrix @ center)[:, None]], axis=1)
         # OpenCV's first centre is at 0.
-        forward[:, 2] += forward[:, :2] @ [0.5, 0.5] - 0.5
-        source, shift = self._smooth_part(picture, row, 1.0 / zoom / 2)
-        forward[:, 2] += forward[:, :2] @ shift
+        forward[:, 2] += matrix @ [0.5, 0.5] - 0.5
+        source, shift = _smooth_part(picture, center, side, 1.0 / zoom / 2)
+        forward[:, 2] += matrix @ shift
         return np.asarray(cv2.warpAffine(source, forward, (size, size), flags=cv2.INTER_LINEAR))
-
-    def _smooth_part(self, picture: Image, row: int, shrink: float) -> tuple[Image, Floats]:
-        """The part of the picture under a crop, blurred when it will shrink, and where it begins (x, y).
-
-        ``shrink``: half of how many pixels become one; the released code's measure.
-        """
-        height, width = picture.shape[:2]
-        half = self.sides[row] / 2 + 16
-        low = np.clip(np.floor(self.centers[row] - half), 0, [width - 1, height - 1]).astype(int)
-        high = np.clip(np.ceil(self.centers[row] + half), low + 1, [width, height]).astype(int)
-        part = picture[low[1] : high[1], low[0] : high[0]]
-        if shrink > _BLUR_FROM:
-            part = cv2.GaussianBlur(part, (0, 0), (shrink - 1) / 2, borderType=cv2.BORDER_REPLICATE)
-        return np.asarray(part), low.astype(np.float64)
 
     def to_picture(self, fractions: ArrayLike) -> Floats:
         """(N, K, 2) pixels of the picture from fractions of the crops, 0 at their centres."""
@@ -101,3 +91,18 @@ class Crops:
         offset = (self.centers - np.array([width, height]) / 2) / metre[:, None]
         flip = np.where(self.mirrored, -1.0, 1.0)
         return np.stack([flip * tx + offset[:, 0], ty + offset[:, 1], focal / metre], axis=1)
+
+
+def _smooth_part(picture: Image, center: Floats, side: float, shrink: float) -> tuple[Image, Floats]:
+    """The part of the picture under a crop, blurred when it will shrink, and where it begins (x, y).
+
+    ``shrink``: half of how many pixels become one; the released code's measure.
+    """
+    height, width = picture.shape[:2]
+    half = 0.75 * side + 16  # the corners of a turned square reach out
+    low = np.clip(np.floor(center - half), 0, [width - 1, height - 1]).astype(int)
+    high = np.clip(np.ceil(center + half), low + 1, [width, height]).astype(int)
+    part = picture[low[1] : high[1], low[0] : high[0]]
+    if shrink > _BLUR_FROM:
+        part = cv2.GaussianBlur(part, (0, 0), (shrink - 1) / 2, borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(part), low.astype(np.float64)

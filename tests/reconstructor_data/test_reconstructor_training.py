@@ -1,0 +1,81 @@
+"""Training the reconstructor: it runs, it goes on, and everything in it learns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from whim.hands.open_hand import load_open_hand  # noqa: E402
+from whim.reconstructor.config import NetworkConfig, VitConfig  # noqa: E402
+from whim.reconstructor.train import smoke_config, train  # noqa: E402
+from whim.reconstructor.training.recipe import HandSetConfig, TrainReconstructorConfig  # noqa: E402
+from whim.reconstructor.weights import load_network  # noqa: E402
+from whim.synth.config import SynthConfig  # noqa: E402
+from whim.synth.write import synth  # noqa: E402
+from whim.training import checkpoint  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> TrainReconstructorConfig:
+    """Two small sets, a network of a few blocks, six steps."""
+    folder = tmp_path_factory.mktemp("sets")
+    look = SynthConfig(width=96, height=96, people=0, empty=0, hand_pixels=(0.4, 0.7))
+    for seed, name in enumerate(("train", "test")):
+        synth(folder / name, count=16, seed=seed, workers=1, config=look)
+    base = smoke_config(TrainReconstructorConfig(), folder)
+    network = NetworkConfig(backbone=VitConfig(size="tiny", depth=2, width=48, heads=3), crop=64, width=48)
+    data = base.data.model_copy(
+        update={
+            "train": (HandSetConfig(path=folder / "train"),),
+            "validate_on": (HandSetConfig(path=folder / "test"),),
+        }
+    )
+    loop = base.training.model_copy(update={"batch": 8, "epochs": 2, "checkpoint_minutes": 0.0})
+    return base.model_copy(update={"network": network, "data": data, "training": loop})
+
+
+def test_it_runs_goes_on_exactly_and_moves_every_parameter(
+    recipe: TrainReconstructorConfig, tmp_path: Path
+) -> None:
+    torch.set_num_threads(1)
+    whole = train(recipe, out=tmp_path / "whole", say=lambda text: None)
+    assert whole.fit.epoch == 2
+    assert whole.to_json()["pa_mpjpe_mm"] > 0
+    assert (tmp_path / "whole" / "samples" / "epoch-0002.jpg").is_file()
+    loop = recipe.training
+    halted = recipe.model_copy(update={"training": loop.model_copy(update={"patience": None})})
+
+    class Stop(Exception):
+        pass
+
+    def stop_after_first(text: str) -> None:
+        if text.startswith("epoch 1/"):
+            raise Stop
+
+    with pytest.raises(Stop):
+        train(halted, out=tmp_path / "halted", say=stop_after_first)
+    train(halted, out=tmp_path / "halted", say=lambda text: None)
+    one, other = (
+        checkpoint.load(tmp_path / name / "checkpoint.safetensors")[0] for name in ("whole", "halted")
+    )
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+    trained = load_network(tmp_path / "whole" / "last.safetensors", load_open_hand())
+    from whim.reconstructor.network import Reconstructor
+    from whim.training.seeding import seed_step
+
+    seed_step(recipe.training.seed, 0, 0)
+    fresh = Reconstructor(recipe.network, load_open_hand())
+    still = [
+        name
+        for (name, before), (_, after) in zip(
+            fresh.named_parameters(), trained.named_parameters(), strict=True
+        )
+        if torch.equal(before, after)
+    ]
+    # The mean shape is zero, so the token that starts from it learns its bias alone.
+    assert still in ([], ["tokens.betas_in.weight"])

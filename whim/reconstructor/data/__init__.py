@@ -1,0 +1,1 @@
+"""Crops of hands with what is known of them, from pixel shards."""
