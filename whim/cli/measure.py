@@ -9,12 +9,15 @@ from typing import Any
 from whim.cli.common import LABELS, command, count, json_output, settings, show
 
 TABLE_1 = Path("configs/benchmark/table1.yaml")
+HANDS = Path("configs/benchmark/reconstruction.yaml")
 
 
 def add(commands: Any) -> None:
     """Register the commands."""
     sub = command(commands, benchmark, "measure labels and models against truth")
-    kinds = sub.add_subparsers(dest="kind", metavar="detection|labels|truth", help="default: detection")
+    kinds = sub.add_subparsers(
+        dest="kind", metavar="detection|reconstruction|labels|truth", help="default: detection"
+    )
     sub.set_defaults(measure=_detection, config=TABLE_1, limit=None, out=None, set=[], json=False)
 
     detection = kinds.add_parser(
@@ -36,6 +39,26 @@ def add(commands: Any) -> None:
     settings(detection, "sets.0.path=data/import/mine")
     json_output(detection)
     detection.set_defaults(measure=_detection)
+
+    hands = kinds.add_parser(
+        "reconstruction",
+        help="tables 3, 4 and 5 of the paper: errors of hands in space as the official scripts compute them",
+    )
+    hands.add_argument(
+        "config",
+        metavar="YAML",
+        type=Path,
+        nargs="?",
+        default=HANDS,
+        help="for example configs/benchmark/reconstruction-table3.yaml (default: %(default)s)",
+    )
+    hands.add_argument("--limit", type=count(1), metavar="N", help="pictures per set")
+    hands.add_argument(
+        "--out", type=Path, metavar="DIR", help="also write json, csv, md and submissions there"
+    )
+    settings(hands, "sets.0.path=data/import/freihand")
+    json_output(hands)
+    hands.set_defaults(measure=_reconstruction)
 
     labels = kinds.add_parser(
         "labels",
@@ -69,15 +92,26 @@ def benchmark(options: argparse.Namespace) -> int:
 def _detection(options: argparse.Namespace) -> Any:
     from whim.benchmark.detection.config import DetectionBenchmarkConfig
     from whim.benchmark.detection.run import run_detection_benchmark
+
+    return run_detection_benchmark(_table(options, DetectionBenchmarkConfig))
+
+
+def _reconstruction(options: argparse.Namespace) -> Any:
+    from whim.benchmark.reconstruction.config import ReconstructionBenchmarkConfig
+    from whim.benchmark.reconstruction.run import run_reconstruction_benchmark
+
+    return run_reconstruction_benchmark(_table(options, ReconstructionBenchmarkConfig))
+
+
+def _table(options: argparse.Namespace, kind: type[Any]) -> Any:
+    """The rows and sets of a table's file, with the changes of the command line."""
     from whim.config import load_config
     from whim.resources import user_or_shipped
 
     changes = [*options.set]
     changes += [f"limit={options.limit}"] if options.limit else []
     changes += [f"out={options.out}"] if options.out else []
-    return run_detection_benchmark(
-        load_config(DetectionBenchmarkConfig, user_or_shipped(options.config), changes)
-    )
+    return load_config(kind, user_or_shipped(options.config), changes)
 
 
 def _labels(options: argparse.Namespace) -> Any:

@@ -28,6 +28,8 @@ IMPORTERS: dict[str, Entry] = {
     "yolo": Entry("yolo", "YOLO text files: boxes, or boxes and 21 keypoints"),
     "coco-wholebody": Entry("coco_wholebody", "COCO-WholeBody: boxes and 21 points of left and right hands"),
     "oxfordhands": Entry("oxfordhands", "OxfordHands: hulls of the slanted rectangles in its .mat files"),
+    "freihand": Entry("freihand", "FreiHAND: boxes, 21 joints, cameras and MANO parameters of right hands"),
+    "ho3d": Entry("ho3d", "HO-3D v2 and v3: boxes, 21 joints, cameras and MANO parameters of right hands"),
     "whim": Entry("whim_release", "the released WHIM annotations, with the videos of `whim fetch`"),
 }
 """Name on the command line -> importer."""
