@@ -14,14 +14,16 @@ from whim.conventions import Side  # noqa: E402
 from whim.errors import UsageError  # noqa: E402
 from whim.hands import kinematics  # noqa: E402
 from whim.hands.open_hand import load_open_hand  # noqa: E402
-from whim.reconstructor.data.batches import CropSource, open_hands  # noqa: E402
+from whim.reconstructor.data.batches import CropSource  # noqa: E402
 from whim.reconstructor.data.crops import CropAugmentConfig, make_sample  # noqa: E402
-from whim.reconstructor.data.labels import HandLabels, read_hands  # noqa: E402
+from whim.reconstructor.data.labels import HandLabels, LabelRules, read_hands  # noqa: E402
+from whim.reconstructor.data.sets import open_hands  # noqa: E402
 from whim.shards.pixel_writer import write_pictures  # noqa: E402
 from whim.synth.config import SynthConfig  # noqa: E402
 from whim.synth.write import synth  # noqa: E402
 
 SMALL = SynthConfig(width=160, height=120, people=0, empty=0, occluders=0, hand_pixels=(0.4, 0.7))
+ALL = LabelRules(least_score=0.0, most_residual=1.0)
 TOPOLOGY = load_open_hand().topology
 
 
@@ -34,7 +36,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def hands(shards: Path) -> HandLabels:
-    return read_hands(shards, TOPOLOGY, least_score=0.0, most_residual=1.0)[0]
+    return read_hands(shards, TOPOLOGY, ALL)[0]
 
 
 def test_labels_come_as_they_are(hands: HandLabels) -> None:
@@ -102,11 +104,11 @@ def test_a_point_of_the_picture_goes_with_its_keypoint(hands: HandLabels) -> Non
 
 
 def test_what_is_not_known_is_masked(shards: Path) -> None:
-    other, _ = read_hands(shards, "another-hand", least_score=0.0, most_residual=1.0)
+    other, _ = read_hands(shards, "another-hand", ALL)
     assert np.isnan(other.hand_pose).all()
     assert np.isfinite(other.joints_3d).all()
     source = CropSource(
-        [open_hands(shards, "another-hand", least_score=0.0, most_residual=1.0)],
+        [open_hands(shards, "another-hand", ALL)],
         [1.0],
         size=64,
         vertices=778,
@@ -123,7 +125,7 @@ def test_what_is_not_known_is_masked(shards: Path) -> None:
 def test_batches_depend_on_epoch_and_position_alone(shards: Path) -> None:
     def source() -> CropSource:
         return CropSource(
-            [open_hands(shards, TOPOLOGY, least_score=0.0, most_residual=1.0)],
+            [open_hands(shards, TOPOLOGY, ALL)],
             [1.0],
             size=64,
             vertices=778,
@@ -148,7 +150,7 @@ def test_a_broken_picture_is_told_and_teaches_nothing(tmp_path: Path, shards: Pa
     pictures = [(row.pop("image")["bytes"], row) for row in rows]
     pictures[1] = (pictures[1][0][:400], pictures[1][1])
     write_pictures(tmp_path / "train-00000.parquet", pictures, {})
-    one = open_hands(tmp_path, TOPOLOGY, least_score=0.0, most_residual=1.0)
+    one = open_hands(tmp_path, TOPOLOGY, ALL)
     source = CropSource(
         [one], [1.0], size=64, vertices=778, augment=CropAugmentConfig.off(), seed=0, shuffled=False
     )
@@ -159,12 +161,12 @@ def test_a_broken_picture_is_told_and_teaches_nothing(tmp_path: Path, shards: Pa
 
 
 def test_whole_recordings_are_held_out(shards: Path, tmp_path: Path) -> None:
-    one = open_hands(shards, TOPOLOGY, least_score=0.0, most_residual=1.0)
+    one = open_hands(shards, TOPOLOGY, ALL)
     with pytest.raises(UsageError, match="cannot be split"):
         one.split_off(0.2)
     settings = SMALL.model_copy(update={"sequence_s": 0.12, "fps": 25.0, "motion_samples": 1})
     synth(tmp_path, count=18, seed=1, workers=1, config=settings)
-    several = open_hands(tmp_path, TOPOLOGY, least_score=0.0, most_residual=1.0)
+    several = open_hands(tmp_path, TOPOLOGY, ALL)
     rest, part = several.split_off(0.3)
     assert len(rest) + len(part) == len(several)
     assert not set(rest.hands.recording.tolist()) & set(part.hands.recording.tolist())

@@ -1,7 +1,6 @@
 """`whim train-reconstructor`: from shards with hands in space to weights.
 
-The run folder is laid out as the detector's (``whim/detector/train.py``). The adversarial term of eq. 8 is not trained
-here: its discriminator needs an optimiser of its own, which the shared loop does not have; the weights say so.
+The run folder is laid out as the detector's (``whim/detector/train.py``).
 """
 
 from __future__ import annotations
@@ -13,17 +12,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
 from whim import __version__
 from whim.config import config_hash
+from whim.errors import UsageError
 from whim.files import write_text
 from whim.hands.model import HandModel
 from whim.hands.select import load_hand
 from whim.reconstructor.config import NetworkConfig, VitConfig
 from whim.reconstructor.convert.vitpose import init_from_vitpose
-from whim.reconstructor.data.batches import CropSource, HandSet, open_hands
+from whim.reconstructor.data.batches import CropSource
 from whim.reconstructor.data.crops import CropAugmentConfig
+from whim.reconstructor.data.means import mean_hand
+from whim.reconstructor.data.sets import HandSource, RenderedHands, open_hands
 from whim.reconstructor.losses.objective import Objective
 from whim.reconstructor.network import Reconstructor
+from whim.reconstructor.training.adversary import Contest, real_hands
 from whim.reconstructor.training.recipe import HandDataConfig, HandSetConfig, TrainReconstructorConfig
 from whim.reconstructor.training.task import ReconstructorTask
 from whim.shards.ensure import ensure_pixels, is_labels
@@ -37,6 +43,8 @@ from whim.training.run import FitResult
 from whim.training.seeding import seed_step
 
 OUT = Path("runs/reconstructor")
+_SMOKE = "smoke-hands"
+_SMOKE_LOOK = SynthConfig(width=160, height=120, people=0, empty=0, hand_pixels=(0.4, 0.7))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,13 +109,23 @@ def train(
         talk = say if group.is_main else (lambda text: None)
         with group.main_first():
             if smoke and group.is_main:
-                settings = SynthConfig(width=160, height=120, people=0, empty=0, hand_pixels=(0.4, 0.7))
-                synth(config.data.train[0].path, count=1200, seed=0, workers=None, config=settings)
+                synth(out / _SMOKE, count=400, seed=0, workers=None, config=_SMOKE_LOOK)
             training, validation = _open(config.data, hand, videos, talk)
         seed_step(loop.seed, 0, 0)  # the same first weights in every process
-        model = Reconstructor(config.network, hand)
+        network = Reconstructor(config.network, hand)
+        weights = _weights(config.data, training)
+        known = [one.hands for one in training]  # of rendered sets: enough of them
+        shares = [w * len(one) / len(one.hands) for w, one in zip(weights, training, strict=True)]
+        means = mean_hand(known, shares, hand)
+        network.tokens.set_means(*(torch.from_numpy(value) for value in vars(means).values()))
         if config.vitpose is not None:
-            init_from_vitpose(model, config.vitpose)
+            init_from_vitpose(network, config.vitpose)
+        objective, real = Objective(config.loss), None
+        model: Reconstructor | Contest = network
+        if config.loss.adversarial > 0:
+            real = real_hands(known, hand, seed=loop.seed)
+            model = Contest(network, objective)
+            talk(f"the discriminator learns from {len(real.pose)} hands of {real.origin}")
         recipe = {**config.recipe(), "hands": [len(one) for one in training], "topology": hand.topology}
         out.mkdir(parents=True, exist_ok=True)
         common: dict[str, Any] = {
@@ -117,10 +135,11 @@ def train(
         }
         task = ReconstructorTask(
             model=model,
-            objective=Objective(config.loss),
+            real=real,
+            objective=objective,
             training=CropSource(
                 training,
-                [one.weight for one in config.data.train],
+                weights,
                 augment=config.augment,
                 shuffled=True,
                 **common,
@@ -134,7 +153,7 @@ def train(
             device=device,
             say=talk,
         )
-        count = sum(parameter.numel() for parameter in model.parameters())
+        count = sum(parameter.numel() for parameter in network.parameters())
         talk(f"train on {sum(map(len, training))} hands, validate on {sum(map(len, validation))}")
         talk(f"{count / 1e6:.2f} M parameters, {device}, {group.size} process(es), run folder {out}")
         result = fit(task, loop, out, group=group, device=device, say=talk, begin=lambda: _note(out, config))
@@ -155,11 +174,12 @@ def smoke_config(config: TrainReconstructorConfig, out: Path) -> TrainReconstruc
             "ema": EmaConfig(decay=0.9, ramp=5),
         }
     )
-    made = HandSetConfig(path=out / "smoke-hands")
+    made = HandSetConfig(path=out / _SMOKE)
+    others = HandSetConfig(render=_SMOKE_LOOK, hands=64, seed=1)
     return config.model_copy(
         update={
             "network": NetworkConfig(backbone=VitConfig(size="tiny"), crop=64, width=48),
-            "data": config.data.model_copy(update={"train": (made,), "validate_on": (), "held_out": 0.15}),
+            "data": config.data.model_copy(update={"train": (made,), "validate_on": (others,)}),
             "vitpose": None,
             "training": loop,
         }
@@ -168,20 +188,51 @@ def smoke_config(config: TrainReconstructorConfig, out: Path) -> TrainReconstruc
 
 def _open(
     config: HandDataConfig, hand: HandModel, videos: Path | None, say: Callable[[str], None]
-) -> tuple[list[HandSet], list[HandSet]]:
-    def one(settings: HandSetConfig) -> HandSet:
+) -> tuple[list[HandSource], list[HandSource]]:
+    def one(settings: HandSetConfig) -> HandSource:
+        if settings.render is not None:
+            return RenderedHands(
+                settings.render,
+                count=settings.hands,
+                seed=settings.seed,
+                topology=hand.topology,
+                rules=config.rules,
+            )
         path = settings.path
+        assert path is not None
         if is_labels(path):
             path = ensure_pixels(path, videos=videos, say=say)
-        return open_hands(
-            path, hand.topology, least_score=config.least_score, most_residual=config.most_residual
-        )
+        return open_hands(path, hand.topology, config.rules)
 
+    if not config.train:
+        raise UsageError("data.train names no set")
     training = [one(settings) for settings in config.train]
     if config.validate_on:
-        return training, [one(settings) for settings in config.validate_on]
-    training[0], held = training[0].split_off(config.held_out)
-    return training, [held]
+        held = [one(settings) for settings in config.validate_on]
+    else:
+        training[0], part = training[0].split_off(config.held_out)
+        held = [part]
+    if not any(map(_in_space, held)):
+        names = ", ".join(part.name for part in held)
+        raise UsageError(f"{names}: no hand in space to validate with; name another set in data.validate_on")
+    return training, held
+
+
+def _in_space(part: HandSource) -> bool:
+    """Whether there is a hand with known joints or pose; rendered hands need not be looked at."""
+    if isinstance(part, RenderedHands):
+        return True
+    known = (part.hands.joints_3d, part.hands.hand_pose)
+    return any(bool(np.isfinite(values).all(axis=(1, 2)).any()) for values in known)
+
+
+def _weights(config: HandDataConfig, sets: list[HandSource]) -> list[float]:
+    """How often each hand of a set comes in an epoch."""
+    weights = [one.weight for one in config.train]
+    if not config.shares:
+        return weights
+    total = sum(map(len, sets))
+    return [w / sum(weights) * total / len(one) for w, one in zip(weights, sets, strict=True)]
 
 
 def _note(out: Path, config: TrainReconstructorConfig) -> None:

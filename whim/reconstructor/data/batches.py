@@ -2,75 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from whim.detector.data.config import LabelConfig
-from whim.detector.data.pictures import read
-from whim.detector.data.pixel_shards import load_pixel_shards
-from whim.detector.data.records import Records
-from whim.errors import BadFileError, UsageError
+from whim.errors import BadFileError
 from whim.reconstructor.data.crops import CropAugmentConfig, CropSample, make_sample
-from whim.reconstructor.data.labels import HandLabels, read_hands
+from whim.reconstructor.data.sets import HandSource
 from whim.reconstructor.losses.truth import Truth
 from whim.training.sampler import epoch_order
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class HandSet:
-    """Some hands of one folder of shards."""
-
-    name: str
-    records: Records
-    hands: HandLabels
-    recordings: list[str]
-
-    def __len__(self) -> int:
-        return len(self.hands)
-
-    def split_off(self, share: float) -> tuple[HandSet, HandSet]:
-        """(rest, part): whole recordings with about ``share`` of the hands.
-
-        Raises:
-            UsageError: there is only one recording.
-        """
-        counts = np.bincount(self.hands.recording, minlength=len(self.recordings))
-        present = [row for row in range(len(counts)) if counts[row]]
-        if len(present) < 2:
-            raise UsageError(f"{self.name}: a single recording cannot be split; name a set to validate on")
-        # By the hash of their names, so that another run holds out the same ones; none that is far too large.
-        present.sort(key=lambda row: hashlib.sha256(self.recordings[row].encode()).hexdigest())
-        wanted, held = share * len(self), [min(present, key=lambda row: int(counts[row]))]
-        for row in present:
-            taken = int(counts[held].sum())
-            if row not in held and taken < wanted and taken + counts[row] <= 1.5 * wanted:
-                held.append(row)
-        part = np.isin(self.hands.recording, held)
-        return self._some(~part), self._some(part)
-
-    def _some(self, rows: NDArray) -> HandSet:
-        return HandSet(
-            name=self.name, records=self.records, hands=self.hands[rows], recordings=self.recordings
-        )
-
-
-def open_hands(folder: Path, topology: str, *, least_score: float, most_residual: float) -> HandSet:
-    """The hands of a folder of pixel shards.
-
-    Raises: as ``read_hands`` and ``load_pixel_shards``.
-    """
-    hands, recordings = read_hands(folder, topology, least_score=least_score, most_residual=most_residual)
-    return HandSet(
-        name=str(folder), records=load_pixel_shards(folder, LabelConfig()), hands=hands, recordings=recordings
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +25,11 @@ class CropBatch:
     truth: Truth
     broken: tuple[str, ...] = ()
     """Pictures that could not be read; their crops are black and nothing is known of them."""
+
+    def pin_memory(self) -> CropBatch:
+        """For faster copies to the device."""
+        truth = Truth(**{name: value.pin_memory() for name, value in vars(self.truth).items()})
+        return CropBatch(pictures=self.pictures.pin_memory(), truth=truth, broken=self.broken)
 
     def to(self, device: torch.device) -> CropBatch:
         """The same on another device."""
@@ -97,7 +45,7 @@ class CropSource:
 
     def __init__(
         self,
-        sets: Sequence[HandSet],
+        sets: Sequence[HandSource],
         weights: Sequence[float],
         *,
         size: int,
@@ -114,6 +62,8 @@ class CropSource:
         self._augment = augment
         self._seed = seed
         self._shuffled = shuffled
+        self._order = np.arange(int(self._ends[-1]))
+        self._epoch = -1
 
     def __len__(self) -> int:
         if not self._shuffled:
@@ -122,29 +72,29 @@ class CropSource:
 
     def make(self, epoch: int, shares: list[range]) -> list[CropBatch]:
         """One batch per range of positions."""
-        order = np.arange(int(self._ends[-1]))
-        if self._shuffled:
-            order = epoch_order([len(one) for one in self._sets], self._weights, seed=self._seed, epoch=epoch)
-        return [self._batch(epoch, share, order) for share in shares]
+        if self._shuffled and epoch != self._epoch:
+            sizes = [len(one) for one in self._sets]
+            self._order = epoch_order(sizes, self._weights, seed=self._seed, epoch=epoch)
+            self._epoch = epoch
+        return [self._batch(epoch, share) for share in shares]
 
-    def _batch(self, epoch: int, share: range, order: NDArray[np.int64]) -> CropBatch:
+    def _batch(self, epoch: int, share: range) -> CropBatch:
         samples: list[CropSample | None] = []
         broken: list[str] = []
+        # The crop may be drawn smaller than it is here, down to this share of it.
+        size = self._size / (1.0 - self._augment.scale)
         for position in share:
-            index = int(order[position % len(order)])
+            index = int(self._order[position % len(self._order)])
             number = int(np.searchsorted(self._ends, index, side="right"))
             one = self._sets[number]
-            row = index - int(self._ends[number]) + len(one)
-            hand = one.hands[row : row + 1]
-            rng = np.random.default_rng([self._seed, epoch, position, 5])
             try:
-                picture = read(one.records[int(hand.picture[0])])
+                picture, hand = one.sample(index - int(self._ends[number]) + len(one), epoch, size)
             except BadFileError as error:
                 broken.append(str(error))
                 samples.append(None)
                 continue
-            rgb = np.ascontiguousarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
-            samples.append(make_sample(rgb, hand, self._size, self._augment, rng))
+            rng = np.random.default_rng([self._seed, epoch, position, 5])
+            samples.append(make_sample(picture, hand, self._size, self._augment, rng))
         return collate(samples, self._size, self._vertices, tuple(broken))
 
 

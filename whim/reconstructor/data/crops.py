@@ -23,13 +23,13 @@ class CropAugmentConfig(Config):
     """How a training crop is varied (the released code's geometry; the paper names it in section 7.2)."""
 
     scale: float = Field(default=0.3, ge=0, lt=1)
-    """Largest change of the crop's size, as a share; normal, cut off."""
+    """Largest change of the crop's size, as a share; standard normal times this, cut off at this."""
     rotation: float = Field(default=30.0, ge=0, le=180)
-    """Largest turn in degrees, of ``rotated`` crops; normal, cut off at the double."""
+    """Standard deviation of the turn of ``rotated`` crops, degrees; cut off at the double."""
     rotated: float = Field(default=0.6, ge=0, le=1)
     """Share of crops that are turned."""
     shift: float = Field(default=0.02, ge=0)
-    """Standard deviation of the centre, in crops."""
+    """Largest change of the centre, in crops and along each axis; standard normal times this, cut off at this."""
     colour: float = Field(default=0.2, ge=0, lt=1)
     """Largest change of each channel's gain."""
     masked: float = Field(default=0.2, ge=0, le=1)
@@ -66,8 +66,8 @@ def make_sample(
     by its mirror and turn.
     """
     crops = Crops.around(hand.box, hand.side)
-    side = float(crops.sides[0]) * (1.0 + config.scale * float(np.clip(rng.normal(0, 0.5), -1, 1)))
-    center = crops.centers[0] + rng.normal(0.0, 1.0, 2) * config.shift * side
+    side = float(crops.sides[0]) * (1.0 + config.scale * float(np.clip(rng.normal(), -1, 1)))
+    center = crops.centers[0] + np.clip(rng.normal(size=2), -1, 1) * config.shift * side
     angle = 0.0
     if rng.random() < config.rotated:
         angle = np.radians(

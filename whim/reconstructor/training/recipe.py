@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from whim.config import Config
 from whim.hands.select import OPEN_HAND
 from whim.reconstructor.config import ModelConfig
 from whim.reconstructor.data.crops import CropAugmentConfig
+from whim.reconstructor.data.labels import LabelRules
+from whim.synth.config import SynthConfig
 from whim.training.config import OptimiserConfig, ScheduleConfig, TrainingConfig
 
 _RUNTIME = ("workers", "device", "checkpoint_minutes", "log_every", "tensorboard")
@@ -19,10 +21,23 @@ _RUNTIME = ("workers", "device", "checkpoint_minutes", "log_every", "tensorboard
 class HandSetConfig(Config):
     """One source of hands."""
 
-    path: Path
+    path: Path | None = None
     """Pixel shards, or labels (packed on the way)."""
+    render: SynthConfig | None = None
+    """Or scenes that are rendered while training, each new."""
+    hands: int = Field(default=20_000, ge=1)
+    """Rendered hands per epoch."""
+    seed: int = Field(default=0, ge=0)
+    """Of the rendered scenes."""
     weight: float = Field(default=1.0, gt=0)
-    """How often each hand comes in an epoch; the paper mixes nine sets by weights (section 7.2)."""
+    """How often each hand comes in an epoch. The released code gives shares of the whole instead: 0.2 for FreiHAND,
+    0.1 or 0.05 for the other thirteen sets."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> HandSetConfig:
+        if (self.path is None) == (self.render is None):
+            raise ValueError("a set of hands has either a path or render")
+        return self
 
 
 class HandDataConfig(Config):
@@ -33,10 +48,9 @@ class HandDataConfig(Config):
     """Empty: recordings held out of the first training set."""
     held_out: float = Field(default=0.1, gt=0, lt=1)
     """Share of its hands, in whole recordings."""
-    least_score: float = Field(default=0.6, ge=0, le=1)
-    """Hands with a lower score are left out."""
-    most_residual: float = Field(default=0.025, gt=0)
-    """Fits with a larger residual teach only their 2D keypoints."""
+    shares: bool = False
+    """Weights are shares of the epoch, as in the released code, whose length is that of all sets together."""
+    rules: LabelRules = LabelRules()
 
 
 class TrainReconstructorConfig(ModelConfig):
@@ -53,7 +67,22 @@ class TrainReconstructorConfig(ModelConfig):
         optimiser=OptimiserConfig(lr=1e-4),
         schedule=ScheduleConfig(warmup_epochs=1.0),
     )
-    """The paper: AdamW, 1e-5, decay 1e-4, 1000 epochs (section 7.2), from ViTPose's weights. Larger from nothing."""
+    """For networks that begin with random weights. The paper's recipe is :meth:`paper`."""
+
+    @classmethod
+    def paper(cls) -> TrainReconstructorConfig:
+        """The largest network and the paper's recipe (section 7.2), with what the released code adds: the batch, a
+        constant rate, no clipping. ViTPose's weights (``vitpose``) are to be named."""
+        return cls(
+            training=TrainingConfig(
+                epochs=1000,
+                batch=32,
+                clip_norm=None,
+                patience=None,
+                optimiser=OptimiserConfig(lr=1e-5, weight_decay=1e-4),
+                schedule=ScheduleConfig(shape="constant", warmup_epochs=0.0),
+            )
+        )
 
     def recipe(self) -> dict[str, Any]:
         """What determines the result, as JSON: everything but where the data lies and how the loop is run."""

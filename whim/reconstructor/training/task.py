@@ -16,6 +16,7 @@ from whim.reconstructor.data.batches import CropBatch, CropSource
 from whim.reconstructor.losses.objective import Objective
 from whim.reconstructor.losses.truth import Truth
 from whim.reconstructor.network import Reconstruction, Reconstructor, normalise
+from whim.reconstructor.training.adversary import PER_HAND, Contest, RealHands, reconstructor_of
 from whim.reconstructor.training.sheets import write_sheet
 from whim.reconstructor.weights import save_network
 from whim.training.distributed import Group
@@ -34,7 +35,8 @@ class ReconstructorTask:
     def __init__(
         self,
         *,
-        model: Reconstructor,
+        model: Reconstructor | Contest,
+        real: RealHands | None,
         objective: Objective,
         training: CropSource,
         validation: CropSource,
@@ -46,6 +48,7 @@ class ReconstructorTask:
     ) -> None:
         self.model: nn.Module = model
         self.recipe = recipe
+        self._real = real
         self._objective = objective
         self._training = training
         self._validation = validation
@@ -70,9 +73,14 @@ class ReconstructorTask:
             yield batch.to(self._device)
 
     def loss(self, model: nn.Module, batch: CropBatch, epoch: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Eq. 8 without its adversarial term, and its parts."""
-        result = model(normalise(batch.pictures))
-        return self._objective(result, self._complete(batch.truth))
+        """Eq. 8 and its parts; together with the discriminator's own loss where there is one."""
+        pictures = normalise(batch.pictures)
+        if self._real is None:
+            return self._objective(model(pictures), self._complete(batch.truth))
+        real = self._real.draw(PER_HAND * len(pictures), self._device)
+        result, fooled, found = model(pictures, *real)
+        loss, terms = self._objective(result, self._complete(batch.truth))
+        return loss + fooled + found, {**terms, "adversarial": fooled, "discriminator": found}
 
     def validate(self, model: nn.Module, group: Group) -> dict[str, float]:
         """PA-MPJPE in millimetres of the coarse and of the final hands, their 2D error in % of the crop, the loss."""
@@ -81,16 +89,17 @@ class ReconstructorTask:
             (group.rank + 1) * len(self._validation) // group.size,
         )
         shares = [rows[start : start + self._batch] for start in range(0, len(rows), self._batch)]
+        network = reconstructor_of(model)
         errors: dict[str, list[float]] = {"coarse": [], "final": [], "coarse_2d": [], "final_2d": []}
-        losses: list[float] = []
+        losses: list[tuple[float, int]] = []
         self._sheet = []
         for batch in self._val_loader.batches(0, shares):
             self._note(batch)
             moved = batch.to(self._device)
-            result = model(normalise(moved.pictures))
+            result = network(normalise(moved.pictures))
             truth = self._complete(moved.truth)
-            losses.append(float(self._objective(result, truth)[0]))
-            _add_errors(errors, result, moved.truth)
+            losses.append((float(self._objective(result, truth)[0]), len(truth)))
+            _add_errors(errors, result, moved.truth, truth)
             for row in range(min(len(batch.pictures), SAMPLES - len(self._sheet))):
                 points = result.final.keypoints_2d[row].float().cpu().numpy()
                 self._sheet.append(
@@ -104,26 +113,27 @@ class ReconstructorTask:
             "pa_mpjpe_coarse": 1e3 * mean["coarse"],
             "error_2d": 100 * mean["final_2d"],
             "error_2d_coarse": 100 * mean["coarse_2d"],
-            "val_loss": float(np.mean(losses)) if losses else float("nan"),
+            "val_loss": sum(value * count for value, count in losses) / max(1, sum(c for _, c in losses)),
         }
 
     def epoch_done(
         self, model: nn.Module, folder: Path, epoch: int, metrics: dict[str, float], *, best: bool
     ) -> None:
         """Write the weights and the sheet of samples."""
-        assert isinstance(model, Reconstructor)
+        network = reconstructor_of(model)
         facts = {"epoch": epoch + 1, "metrics": metrics, "recipe": self.recipe}
-        save_network(model, folder / "last.safetensors", **facts)
+        save_network(network, folder / "last.safetensors", **facts)
         if best:
-            save_network(model, folder / "best.safetensors", **facts)
+            save_network(network, folder / "best.safetensors", **facts)
         if self._sheet:
             write_sheet(folder / "samples" / f"epoch-{epoch + 1:04d}.jpg", self._sheet)
 
     def _complete(self, truth: Truth) -> Truth:
         """The truth with the vertices and, where only parameters are known, the joints that follow from them."""
         known = truth.hand_pose_valid * truth.global_orient_valid * truth.betas_valid
-        hand = self.model.hand if isinstance(self.model, Reconstructor) else self.model.module.hand
-        with torch.no_grad():
+        hand = reconstructor_of(self.model).hand
+        # In half precision the truth itself would be half a millimetre off.
+        with torch.no_grad(), torch.autocast(known.device.type, enabled=False):
             eye = torch.eye(3, device=known.device)
             rotations = torch.where(known[:, None, None, None] > 0, truth.rotations, eye)
             vertices, keypoints = hand(rotations, truth.betas)
@@ -144,9 +154,15 @@ class ReconstructorTask:
                     self._say(f"picture left out: {text}")
 
 
-def _add_errors(errors: dict[str, list[float]], result: Reconstruction, truth: Truth) -> None:
-    full = truth.keypoints_3d_valid.bool().all(dim=1).cpu().numpy()
-    wanted = truth.keypoints_3d.float().cpu().numpy()
+def _add_errors(
+    errors: dict[str, list[float]], result: Reconstruction, labelled: Truth, completed: Truth
+) -> None:
+    """Against the labelled joints; against those of the labelled parameters where there are no others."""
+    own = labelled.keypoints_3d_valid.bool().all(dim=1)
+    full = (own | completed.keypoints_3d_valid.bool().all(dim=1)).cpu().numpy()
+    wanted = torch.where(own[:, None, None], labelled.keypoints_3d, completed.keypoints_3d)
+    wanted = wanted.float().cpu().numpy()
+    truth = labelled
     shown = truth.keypoints_2d_valid.cpu().numpy()
     for name, estimate in (("coarse", result.coarse), ("final", result.final)):
         points = estimate.keypoints.float().cpu().numpy()
