@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.spatial.transform import Rotation
 
 from whim.conventions import Side
 from whim.resources import read_shipped_arrays, shipped
@@ -116,10 +117,14 @@ class Body:
         """Length of this person's palm over that of the mean person."""
         return float(1.0 + self.palm_map[1:] @ np.asarray(shape) / self.palm_map[0])
 
+    def rest_joints(self, shape: ArrayLike) -> Floats:
+        """(J, 3) joints at rest of a person of shape (K,)."""
+        return np.asarray(self.joint_map[0] + np.tensordot(np.asarray(shape), self.joint_map[1:], axes=1))
+
     def pose(self, shape: ArrayLike, rotations: ArrayLike) -> PosedBody:
         """A person of shape (K,) with joint rotations (J, 3, 3), each relative to its parent."""
         shape, local = np.asarray(shape, dtype=np.float64), np.asarray(rotations, dtype=np.float64)
-        rest = self.joint_map[0] + np.tensordot(shape, self.joint_map[1:], axes=1)
+        rest = self.rest_joints(shape)
         world, places = np.empty_like(local), np.empty_like(rest)
         for joint, parent in enumerate(PARENTS):
             if parent < 0:
@@ -135,7 +140,29 @@ class Body:
 
     def hand_orientation(self, body: PosedBody, side: Side) -> Floats:
         """(3, 3) global orientation of a hand that continues the forearm of a posed body."""
-        return np.asarray(body.rotations[JOINTS.index(_sided("wrist", side))] @ self.hand_frame[side])
+        return np.asarray(body.rotations[joint_index("wrist", side)] @ self.hand_frame[side])
+
+    def forearm_rotations(
+        self, rest: Floats, side: Side, twist: float, flexion: float, deviation: float
+    ) -> tuple[Floats, Floats]:
+        """(3, 3) rotations of the joints ``twist`` and ``wrist``, each relative to its parent.
+
+        Args:
+            rest: (J, 3) ``rest_joints`` of the person.
+            side: of the arm; angles mean the same on both.
+            twist: radians, positive pronates.
+            flexion: radians, positive takes the palm towards the forearm.
+            deviation: radians, positive takes the little finger towards the forearm.
+        """
+        mirrored = 1.0 if side == Side.LEFT else -1.0
+        axis = rest[joint_index("wrist", side)] - rest[joint_index("elbow", side)]
+        turn = Rotation.from_rotvec(axis / np.linalg.norm(axis) * twist * mirrored)
+        # In the hand's own frame z lies across the palm and y along its normal.
+        frame = self.hand_frame[side]
+        bend = Rotation.from_rotvec(-frame[:, 2] * flexion * mirrored) * Rotation.from_rotvec(
+            frame[:, 1] * deviation * mirrored
+        )
+        return np.asarray(turn.as_matrix()), np.asarray(bend.as_matrix())
 
     def wrist_from_ring(self, body: PosedBody, side: Side, hand_ring: Floats) -> Floats:
         """(3,) where a hand must be moved so that the middle of its border lies on that of the arm.
@@ -161,9 +188,7 @@ class Body:
         seams = []
         for side in (Side.LEFT, Side.RIGHT):
             ring = self.v_template[self.ring[side]]
-            own = self.weights[:, [JOINTS.index(_sided(j, side)) for j in ("elbow", "twist", "wrist")]].sum(
-                axis=1
-            )
+            own = self.weights[:, [joint_index(j, side) for j in ("elbow", "twist", "wrist")]].sum(axis=1)
             rows = np.flatnonzero(own > 0.5)
             distance = np.linalg.norm(self.v_template[rows, None] - ring[None], axis=2)
             share = np.exp(-0.5 * ((distance - distance.min(axis=1, keepdims=True)) / 0.012) ** 2)
@@ -177,12 +202,55 @@ class Body:
                 pull[place] = np.eye(pull.shape[1])[index]
         return seams[0], seams[1]
 
+    def forearm(
+        self,
+        shape: ArrayLike,
+        side: Side,
+        orientation: Floats,
+        hand_ring: Floats,
+        *,
+        twist: float = 0.0,
+        flexion: float = 0.0,
+        deviation: float = 0.0,
+    ) -> tuple[Floats, Ints]:
+        """A forearm alone, elbow to wrist, for a hand that is already somewhere.
+
+        Args:
+            shape: (K,) of the person.
+            side: of the hand.
+            orientation: (3, 3) global orientation of the hand.
+            hand_ring: (R, 3) where the border of the hand is, in ``ring``'s order.
+            twist: as in ``forearm_rotations``.
+            flexion: the same.
+            deviation: the same.
+
+        Returns:
+            Vertices (V', 3) in the frame of the hand's parameters, ending on ``hand_ring``, and faces (F', 3).
+        """
+        local = np.tile(np.eye(3), (len(JOINTS), 1, 1))
+        bent = self.forearm_rotations(self.rest_joints(shape), side, twist, flexion, deviation)
+        for joint, rotation in zip(("twist", "wrist"), bent, strict=True):
+            local[joint_index(joint, side)] = rotation
+        posed = self.pose(shape, local)
+        posed = posed.moved(orientation @ self.hand_orientation(posed, side).T, np.zeros(3))
+        vertices = posed.vertices - self.wrist_from_ring(posed, side, hand_ring)
+        vertices = self.with_hand(vertices, side, hand_ring)
+        kept, faces = np.unique(self._faces_of(side, ("elbow", "twist", "wrist")), return_inverse=True)
+        return vertices[kept], faces.reshape(-1, 3)
+
+    @cached_property
+    def trunk_faces(self) -> Ints:
+        """(F', 3) faces of trunk and legs: where no arm should be."""
+        inside = np.isin(self.part, [PARTS.index("torso"), PARTS.index("leg")])
+        return self.faces[inside[self.faces].all(axis=1)]
+
     def arm_faces(self, side: Side) -> Ints:
         """(F', 3) faces of one arm below the shoulder: what first-person video shows of a body."""
-        own = self.weights[
-            :, [JOINTS.index(_sided(j, side)) for j in ("shoulder", "elbow", "twist", "wrist")]
-        ]
-        return self.faces[(own.sum(axis=1) > 0.6)[self.faces].all(axis=1)]
+        return self._faces_of(side, ("shoulder", "elbow", "twist", "wrist"))
+
+    def _faces_of(self, side: Side, joints: tuple[str, ...]) -> Ints:
+        own = self.weights[:, [joint_index(joint, side) for joint in joints]].sum(axis=1)
+        return self.faces[(own > 0.6)[self.faces].all(axis=1)]
 
 
 @lru_cache(maxsize=1)
@@ -238,5 +306,6 @@ def _unpack(fields: dict[str, NDArray]) -> Body:
     return body
 
 
-def _sided(joint: str, side: Side) -> str:
-    return f"{joint}_{'left' if side == Side.LEFT else 'right'}"
+def joint_index(joint: str, side: Side) -> int:
+    """Place in JOINTS of a joint of one side, such as ``wrist``."""
+    return JOINTS.index(f"{joint}_{'left' if side == Side.LEFT else 'right'}")

@@ -7,14 +7,20 @@ kinematics): joint angles drawn one by one would put most hands behind the back 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
+from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
+from whim.conventions import Side
+from whim.hands import kinematics
+from whim.hands.mirror import mirror_points
+from whim.hands.open_hand import load_open_hand
 from whim.hands.pose_prior import ANGLE_LIMITS, sample_angles
-from whim.synth.body import JOINTS, Body
+from whim.synth.body import JOINTS, Body, joint_index, load_body
 
 Floats = NDArray[np.float64]
 
@@ -22,6 +28,11 @@ TWIST_DEG = 75.0
 """The forearm turns by at most so much about its axis, either way from its rest."""
 FLEXION_DEG, DEVIATION_DEG = 50.0, 20.0
 """The wrist bends and deviates by at most so much."""
+
+HAND_RADIUS_M, FOREARM_RADIUS_M = 0.012, 0.035
+"""Keypoints of a hand, and the axis of a forearm, are so far from the skin of trunk and legs."""
+_MARGINS = np.array([FOREARM_RADIUS_M] * 3 + [HAND_RADIUS_M] * 21)
+_TRIES = 10
 
 
 _STYLES = {"open": 0.16, "relaxed": 0.16, "point": 0.1, "pinch": 0.1, "fist": 0.1, "count": 0.13, "any": 0.25}
@@ -66,7 +77,8 @@ class PersonPose:
     swivels: Floats
     """(2,) turn of the elbow about the line from shoulder to wrist, radians; 0 hangs down and outwards."""
     forearms: Floats
-    """(2, 3) twist of the forearm, flexion and deviation of the wrist, radians."""
+    """(2, 3) twist of the forearm, flexion and deviation of the wrist, radians; positive pronates, takes the palm and
+    takes the little finger towards the forearm, on both sides."""
     trunk: Floats
     """(4, 3) rotation vectors of spine, chest, neck and head."""
     legs: Floats
@@ -80,15 +92,21 @@ class PersonPose:
 
     @classmethod
     def from_vector(cls, vector: Floats) -> PersonPose:
-        """The inverse of ``vector``."""
+        """The inverse of ``vector``, for poses within their limits.
+
+        A smooth curve swings past its keys: fingers, wrists and forearms that it bends too far stop at their limits.
+        """
         fields, start = {}, 0
         for name, shape in _SHAPES.items():
             size = int(np.prod(shape))
             fields[name] = vector[start : start + size].reshape(shape)
             start += size
+        fields["forearms"] = np.clip(fields["forearms"], -_FOREARM_LIMITS, _FOREARM_LIMITS)
+        fields["hands"] = np.clip(fields["hands"], *ANGLE_LIMITS)
         return cls(**fields)
 
 
+_FOREARM_LIMITS = np.radians([TWIST_DEG, FLEXION_DEG, DEVIATION_DEG])
 _SHAPES = {
     "wrists": (2, 3),
     "swivels": (2,),
@@ -111,7 +129,23 @@ _TOGETHER = 0.15  # both hands in front of the chest, near each other
 
 
 def person_pose(rng: np.random.Generator, *, seated: bool) -> PersonPose:
-    """A plausible pose, mostly with hands that can be seen from the front."""
+    """A plausible pose, mostly with hands that can be seen from the front.
+
+    Poses that put a forearm or a hand into the trunk or the legs of the mean person are drawn again, from a child
+    of ``rng``: what is drawn from it next does not depend on it. After some tries the last one is taken.
+    """
+    body = load_body()
+    pose = _any_pose(rng, seated=seated)
+    child: np.random.Generator | None = None
+    for _ in range(_TRIES):
+        if outside_trunk(body, np.zeros(body.components), pose).all():
+            break
+        child = child or rng.spawn(1)[0]
+        pose = _any_pose(child, seated=seated)
+    return pose
+
+
+def _any_pose(rng: np.random.Generator, *, seated: bool) -> PersonPose:
     names = list(_ACTS)
     shares = np.array([share for _, share in _ACTS.values()])
     wrists = np.empty((2, 3))
@@ -142,7 +176,8 @@ def person_pose(rng: np.random.Generator, *, seated: bool) -> PersonPose:
 
 def joint_rotations(body: Body, shape: Floats, pose: PersonPose) -> Floats:
     """(J, 3, 3) joint rotations of a pose, each relative to its parent, for ``Body.pose``."""
-    rest = dict(zip(JOINTS, body.joint_map[0] + np.tensordot(shape, body.joint_map[1:], axes=1), strict=True))
+    places = body.rest_joints(shape)
+    rest = dict(zip(JOINTS, places, strict=True))
     local = {name: np.eye(3) for name in JOINTS}
     for name, vector in zip(("spine", "chest", "neck", "head"), pose.trunk, strict=True):
         local[name] = Rotation.from_rotvec(vector).as_matrix()
@@ -158,17 +193,45 @@ def joint_rotations(body: Body, shape: Floats, pose: PersonPose) -> Floats:
         world_fore = _frame(f, u, second=True) @ _frame(fore, upper, second=True).T
         local[f"shoulder_{side}"] = world_upper
         local[f"elbow_{side}"] = world_upper.T @ world_fore
-        twist, flexion, deviation = pose.forearms[index] * (outwards, 1.0, outwards)
-        axis = fore / lengths[1]
-        local[f"twist_{side}"] = Rotation.from_rotvec(axis * twist).as_matrix()
-        frame = body.hand_frame[index]
-        # In the hand's own frame z lies across the palm and y along its normal.
-        bend = Rotation.from_rotvec(frame[:, 2] * flexion) * Rotation.from_rotvec(frame[:, 1] * deviation)
-        local[f"wrist_{side}"] = bend.as_matrix()
+        bent = body.forearm_rotations(places, Side(index), *pose.forearms[index])
+        local[f"twist_{side}"], local[f"wrist_{side}"] = bent
         hip, knee = pose.legs[index]
         local[f"hip_{side}"] = Rotation.from_rotvec([-hip, 0.0, 0.0]).as_matrix()
         local[f"knee_{side}"] = Rotation.from_rotvec([knee, 0.0, 0.0]).as_matrix()
     return np.stack([local[name] for name in JOINTS])
+
+
+def outside_trunk(body: Body, shape: Floats, pose: PersonPose) -> NDArray[np.bool_]:
+    """(2,) whether the left and the right forearm and hand are outside the trunk and the legs of this person."""
+    posed = body.pose(shape, joint_rotations(body, shape, pose))
+    corners = posed.vertices[body.trunk_faces]
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    middles = corners.mean(axis=1)
+    tree = cKDTree(middles)
+    result = np.empty(2, dtype=np.bool_)
+    for side, hand in zip((Side.LEFT, Side.RIGHT), _hand_points(pose.hands), strict=True):
+        elbow, wrist = (posed.joints[joint_index(name, side)] for name in ("elbow", "wrist"))
+        turned = hand @ body.hand_orientation(posed, side).T * body.palm_ratio(shape)
+        points = np.concatenate([elbow + (wrist - elbow) * np.array([[0.5], [0.7], [0.9]]), wrist + turned])
+        nearest = tree.query(points)[1]
+        normal = normals[nearest] / np.linalg.norm(normals[nearest], axis=1, keepdims=True)
+        result[side] = (((points - middles[nearest]) * normal).sum(axis=1) > _MARGINS).all()
+    return result
+
+
+def _hand_points(angles: Floats) -> Floats:
+    """(2, 21, 3) keypoints of mean left and right hands from the wrist, in the hands' own frames."""
+    model = load_open_hand()
+    pose = np.einsum("bjk,jkc->bjc", angles.reshape(2, 15, 3), _axes())
+    still = np.zeros((2, 3))
+    points = kinematics.keypoints(model, np.zeros((2, 10)), pose, still, still)
+    points -= points[:, :1]
+    return np.stack([mirror_points(points[Side.LEFT]), points[Side.RIGHT]])
+
+
+@lru_cache(maxsize=1)
+def _axes() -> Floats:
+    return kinematics.joint_axes(load_open_hand())
 
 
 def _two_bones(
