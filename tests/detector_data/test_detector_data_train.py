@@ -19,7 +19,7 @@ from shards.factories import label_video
 from whim.config import load_config
 from whim.detector.checkpoint import load_detector
 from whim.detector.data.config import AugmentConfig, SetConfig
-from whim.detector.train import TrainSummary, train
+from whim.detector.train import train
 from whim.detector.training.measure import Judged, Predicted, measure
 from whim.detector.training.recipe import DataConfig, TrainDetectorConfig
 from whim.detector.training.smoke import write_smoke_set
@@ -27,6 +27,7 @@ from whim.errors import UsageError
 from whim.training import checkpoint
 from whim.training.config import EmaConfig, OptimiserConfig, ScheduleConfig, TrainingConfig
 from whim.training.run import CHECKPOINT
+from whim.training.summary import TrainSummary
 
 MakeVideo = Callable[..., Path]
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,7 +55,10 @@ def test_it_runs_goes_on_exactly_and_moves_every_parameter(
     torch.set_num_threads(1)
     whole = train(recipe, out=tmp_path / "whole", say=lambda text: None)
     assert whole.fit.epoch == 2
-    assert whole.to_json()["pa_mpjpe_mm"] > 0
+    assert whole.to_json()["monitor"] == "pa_mpjpe"
+    assert whole.to_json()["best"] > 0
+    hands = json.loads((tmp_path / "whole" / "data.json").read_text())["train"][0]["hands"]
+    assert hands == whole.data["train"][0]["hands"] > 0
     assert (tmp_path / "whole" / "samples" / "epoch-0002.jpg").is_file()
     loop = recipe.training
     halted = recipe.model_copy(update={"training": loop.model_copy(update={"patience": None})})
@@ -85,6 +93,43 @@ def test_it_runs_goes_on_exactly_and_moves_every_parameter(
     first = one["model.discriminator.joint_weight"]
     assert not torch.equal(first, Contest(fresh, Objective(recipe.loss)).discriminator.joint_weight)
     assert any(name.startswith("ema.discriminator.") for name in one)
+
+
+def test_other_hands_are_another_recipe(recipe: TrainReconstructorConfig, tmp_path: Path) -> None:
+    def with_shards(change: Callable[[dict[str, Any]], None]) -> TrainReconstructorConfig:
+        rows = list(iter_rows(recipe.data.train[0].path or tmp_path))
+        for row in rows:
+            change(row)
+        folder = tmp_path / "hands"
+        shutil.rmtree(folder, ignore_errors=True)
+        write_pictures(folder / "train-00000.parquet", [(row.pop("image")["bytes"], row) for row in rows], {})
+        data = recipe.data.model_copy(update={"train": (HandSetConfig(path=folder),)})
+        loop = recipe.training.model_copy(update={"epochs": 1})
+        return recipe.model_copy(update={"data": data, "training": loop})
+
+    def move(row: dict[str, Any]) -> None:
+        for hand in row["hands"]:
+            hand["box"] = [value + 1 for value in hand["box"]]
+
+    train(with_shards(lambda row: None), out=tmp_path / "run", say=lambda text: None)
+    with pytest.raises(UsageError, match=r"data_found\.train\.0\.digest"):
+        train(with_shards(move), out=tmp_path / "run", say=lambda text: None)
+
+
+def test_broken_pictures_are_said_and_counted(recipe: TrainReconstructorConfig, tmp_path: Path) -> None:
+    rows = list(iter_rows(recipe.data.train[0].path or tmp_path))
+    pictures = [(row.pop("image")["bytes"], row) for row in rows]
+    pictures[0] = (b"\xff\xd8 torn", pictures[0][1])
+    write_pictures(tmp_path / "hands" / "train-00000.parquet", pictures, {})
+    data = recipe.data.model_copy(update={"train": (HandSetConfig(path=tmp_path / "hands"),)})
+    loop = recipe.training.model_copy(update={"epochs": 1})
+    said: list[str] = []
+    config = recipe.model_copy(update={"data": data, "training": loop})
+    train(config, out=tmp_path / "run", say=said.append)
+    assert len([line for line in said if line.startswith("picture left out: ")]) == 1
+    with (tmp_path / "run" / "epochs.csv").open() as stream:
+        assert next(csv.DictReader(stream))["broken"] == "1"
+    assert len((tmp_path / "run" / "broken.txt").read_text().splitlines()) == 1
 
 
 def test_validation_needs_hands_in_space(recipe: TrainReconstructorConfig, tmp_path: Path) -> None:

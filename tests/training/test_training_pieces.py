@@ -18,7 +18,7 @@ from whim.training.ema import Ema
 from whim.training.logs import CsvLog
 from whim.training.optimiser import build_optimiser, split_by_decay
 from whim.training.precision import Precision
-from whim.training.sampler import epoch_order, share_of_step, stream
+from whim.training.sampler import epoch_order, share_of_step, shares_of_whole, stream
 from whim.training.schedule import learning_rate_share
 from whim.training.seeding import derive, seed_step
 from whim.training.stopping import Best
@@ -209,3 +209,12 @@ def test_the_environment_of_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
     group = from_environment()
     assert (group.rank, group.size, group.local_rank, group.is_main) == (3, 4, 1, False)
+
+
+@pytest.mark.parametrize(("size", "batch", "world"), [(10, 4, 1), (10, 3, 3), (2, 8, 4), (0, 8, 2)])
+def test_processes_measure_each_position_once(size: int, batch: int, world: int) -> None:
+    shares = [
+        share for rank in range(world) for share in shares_of_whole(size, batch, rank=rank, world=world)
+    ]
+    assert [position for share in shares for position in share] == list(range(size))
+    assert all(0 < len(share) <= batch for share in shares)

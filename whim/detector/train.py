@@ -10,18 +10,13 @@ from), ``broken.txt`` (pictures that could not be read).
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from whim import __version__
-from whim.config import config_hash
 from whim.detector.data.batches import TrainingSource, WholeSource
 from whim.detector.data.config import AugmentConfig, SetConfig
 from whim.detector.training.data import Data, open_data
@@ -29,55 +24,15 @@ from whim.detector.training.head import build_detector
 from whim.detector.training.recipe import TrainDetectorConfig
 from whim.detector.training.smoke import write_smoke_set
 from whim.detector.training.task import DetectorTask, Head
-from whim.files import write_text
 from whim.training.config import EmaConfig, OptimiserConfig, ScheduleConfig
 from whim.training.distributed import from_environment, process_group
 from whim.training.loop import fit
 from whim.training.precision import choose_device
-from whim.training.run import FitResult
 from whim.training.seeding import seed_step
+from whim.training.summary import TrainSummary, note_settings
 
 OUT = Path("runs/detector")
 Build = Callable[[TrainDetectorConfig], tuple[nn.Module, Head]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainSummary:
-    """How a training ended."""
-
-    fit: FitResult
-    data: dict[str, Any]
-    is_main: bool
-    """Whether this process is the one that talks, of those that `torchrun` started."""
-
-    @property
-    def exit_code(self) -> int:
-        """0, or 128 + the number of the signal that stopped it."""
-        return self.fit.exit_code
-
-    def to_json(self) -> dict[str, Any]:
-        """JSON object with the same content."""
-        best = self.fit.best_value
-        return {
-            "out": str(self.fit.folder),
-            "ended": self.fit.ended,
-            "epochs": self.fit.epoch,
-            "steps": self.fit.step,
-            "monitor": self.fit.monitor,
-            "best": None if math.isnan(best) else best,
-            "best_epoch": self.fit.best_epoch,
-            "data": self.data,
-        }
-
-    def render(self) -> str:
-        """Text for the terminal."""
-        fit = self.fit
-        lines = [f"{fit.folder}: {fit.epoch} epochs, {fit.step} steps ({fit.ended})"]
-        if fit.best_epoch:
-            lines.append(
-                f"best {fit.monitor} {fit.best_value:.4f} in epoch {fit.best_epoch}: best.safetensors"
-            )
-        return "\n".join(lines)
 
 
 def train(
@@ -140,7 +95,13 @@ def train(
             f"{_parameters(model) / 1e6:.2f} M parameters, {device}, {group.size} process(es), run folder {out}"
         )
         result = fit(
-            task, loop, out, group=group, device=device, say=talk, begin=lambda: _note(out, config, data)
+            task,
+            loop,
+            out,
+            group=group,
+            device=device,
+            say=talk,
+            begin=lambda: note_settings(out, config, _facts(data)),
         )
     return TrainSummary(fit=result, data=data.facts(), is_main=group.is_main)
 
@@ -173,13 +134,9 @@ def smoke_config(config: TrainDetectorConfig, out: Path) -> TrainDetectorConfig:
     )
 
 
-def _note(out: Path, config: TrainDetectorConfig, data: Data) -> None:
-    """Leave the resolved settings and the data in the run folder."""
-    settings = {"whim_version": __version__, "hash": config_hash(config), **config.model_dump(mode="json")}
-    write_text(out / "config.json", json.dumps(settings, indent=1) + "\n")
+def _facts(data: Data) -> dict[str, Any]:
     held = [{"set": one.name, "recordings": one.recordings} for one in data.validate]
-    facts = {**data.facts(), "validation_recordings": held}
-    write_text(out / "data.json", json.dumps(facts, indent=1) + "\n")
+    return {**data.facts(), "validation_recordings": held}
 
 
 def _parameters(model: nn.Module) -> int:

@@ -5,20 +5,14 @@ The run folder is laid out as the detector's (``whim/detector/train.py``).
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from whim import __version__
-from whim.config import config_hash
 from whim.errors import UsageError
-from whim.files import write_text
 from whim.hands.model import HandModel
 from whim.hands.select import load_hand
 from whim.reconstructor.config import NetworkConfig, VitConfig
@@ -39,47 +33,12 @@ from whim.training.config import EmaConfig, OptimiserConfig, ScheduleConfig
 from whim.training.distributed import from_environment, process_group
 from whim.training.loop import fit
 from whim.training.precision import choose_device
-from whim.training.run import FitResult
 from whim.training.seeding import seed_step
+from whim.training.summary import TrainSummary, note_settings
 
 OUT = Path("runs/reconstructor")
 _SMOKE = "smoke-hands"
 _SMOKE_LOOK = SynthConfig(width=160, height=120, people=0, empty=0, hand_pixels=(0.4, 0.7))
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainSummary:
-    """How a training ended."""
-
-    fit: FitResult
-    hands: int
-    is_main: bool
-
-    @property
-    def exit_code(self) -> int:
-        """0, or 128 + the number of the signal that stopped it."""
-        return self.fit.exit_code
-
-    def to_json(self) -> dict[str, Any]:
-        """JSON object with the same content."""
-        best = self.fit.best_value
-        return {
-            "out": str(self.fit.folder),
-            "ended": self.fit.ended,
-            "epochs": self.fit.epoch,
-            "steps": self.fit.step,
-            "hands": self.hands,
-            "pa_mpjpe_mm": None if math.isnan(best) else best,
-            "best_epoch": self.fit.best_epoch,
-        }
-
-    def render(self) -> str:
-        """Text for the terminal."""
-        fit = self.fit
-        lines = [f"{fit.folder}: {fit.epoch} epochs, {fit.step} steps on {self.hands} hands ({fit.ended})"]
-        if fit.best_epoch:
-            lines.append(f"best PA-MPJPE {fit.best_value:.2f} mm in epoch {fit.best_epoch}: best.safetensors")
-        return "\n".join(lines)
 
 
 def train(
@@ -126,7 +85,8 @@ def train(
             real = real_hands(known, hand, seed=loop.seed)
             model = Contest(network, objective)
             talk(f"the discriminator learns from {len(real.pose)} hands of {real.origin}")
-        recipe = {**config.recipe(), "hands": [len(one) for one in training], "topology": hand.topology}
+        facts = _facts(training, validation)
+        recipe = {**config.recipe(), "data_found": facts, "topology": hand.topology}
         out.mkdir(parents=True, exist_ok=True)
         common: dict[str, Any] = {
             "size": config.network.crop,
@@ -151,13 +111,22 @@ def train(
             workers=loop.workers,
             recipe=recipe,
             device=device,
+            folder=out,
             say=talk,
         )
         count = sum(parameter.numel() for parameter in network.parameters())
         talk(f"train on {sum(map(len, training))} hands, validate on {sum(map(len, validation))}")
         talk(f"{count / 1e6:.2f} M parameters, {device}, {group.size} process(es), run folder {out}")
-        result = fit(task, loop, out, group=group, device=device, say=talk, begin=lambda: _note(out, config))
-    return TrainSummary(fit=result, hands=sum(map(len, training)), is_main=group.is_main)
+        result = fit(
+            task,
+            loop,
+            out,
+            group=group,
+            device=device,
+            say=talk,
+            begin=lambda: note_settings(out, config, facts),
+        )
+    return TrainSummary(fit=result, data=facts, is_main=group.is_main)
 
 
 def smoke_config(config: TrainReconstructorConfig, out: Path) -> TrainReconstructorConfig:
@@ -235,7 +204,15 @@ def _weights(config: HandDataConfig, sets: list[HandSource]) -> list[float]:
     return [w / sum(weights) * total / len(one) for w, one in zip(weights, sets, strict=True)]
 
 
-def _note(out: Path, config: TrainReconstructorConfig) -> None:
-    """Leave the resolved settings in the run folder."""
-    settings = {"whim_version": __version__, "hash": config_hash(config), **config.model_dump(mode="json")}
-    write_text(out / "config.json", json.dumps(settings, indent=1) + "\n")
+def _facts(training: list[HandSource], validation: list[HandSource]) -> dict[str, Any]:
+    """What a run is trained and validated on. Rendered hands follow from the settings."""
+
+    def one(part: HandSource) -> dict[str, Any]:
+        rendered = isinstance(part, RenderedHands)
+        return {
+            "set": part.name,
+            "hands": len(part),
+            "digest": "rendered" if rendered else part.hands.digest(),
+        }
+
+    return {"train": [one(part) for part in training], "validate": [one(part) for part in validation]}

@@ -49,3 +49,9 @@ def share_of_step(step: int, batch: int, *, rank: int, world: int, part: int, pa
     size = batch // (world * parts)
     start = step * batch + (rank * parts + part) * size
     return range(start, start + size)
+
+
+def shares_of_whole(size: int, batch: int, *, rank: int, world: int) -> list[range]:
+    """Batches of the part of ``range(size)`` that process ``rank`` of ``world`` measures: each position once."""
+    rows = range(rank * size // world, (rank + 1) * size // world)
+    return [rows[start : start + batch] for start in range(0, len(rows), batch)]

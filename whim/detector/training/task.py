@@ -14,13 +14,13 @@ from whim.detector.data.batches import Batch, TrainingSource, WholeSource
 from whim.detector.targets import HandTargets
 from whim.detector.training.measure import Judged, Predicted, measure
 from whim.detector.training.sheets import write_sheet
+from whim.training.broken import BrokenPictures
 from whim.training.distributed import Group
 from whim.training.loader import Loader
+from whim.training.sampler import shares_of_whole
 
 SAMPLES = 8
 """Validation pictures on the sheet of each epoch."""
-_NAMED = 20
-"""Broken pictures that are named on the terminal; all are in the run folder's ``broken.txt``."""
 
 
 class Head(Protocol):
@@ -67,12 +67,10 @@ class DetectorTask:
         self._validation = validation
         self._batch = batch
         self._device = device
-        self._folder = folder
-        self._say = say
         pin = device.type == "cuda"
         self._loader: Loader[Batch] = Loader(training, workers=workers, chunk=max(1, pool // batch), pin=pin)
         self._val_loader: Loader[Batch] = Loader(validation, workers=min(workers, 2), pin=pin)
-        self._broken: dict[str, None] = {}
+        self._broken = BrokenPictures(folder, say)
         self._sheet: tuple[list[np.ndarray], list[Judged]] = ([], [])
 
     @property
@@ -83,7 +81,7 @@ class DetectorTask:
     def batches(self, epoch: int, shares: Sequence[range], skip: int) -> Iterator[Batch]:
         """Augmented batches on the device."""
         for batch in self._loader.batches(epoch, shares, skip):
-            self._note(batch)
+            self._broken.note(batch.broken)
             yield batch.to(self._device)
 
     def loss(self, model: nn.Module, batch: Batch, epoch: int) -> tuple[Tensor, dict[str, Tensor]]:
@@ -92,16 +90,12 @@ class DetectorTask:
 
     def validate(self, model: nn.Module, group: Group) -> dict[str, float]:
         """AP and its companions, and the loss, over the validation pictures of all processes."""
-        rows = range(
-            group.rank * len(self._validation) // group.size,
-            (group.rank + 1) * len(self._validation) // group.size,
-        )
-        shares = [rows[start : start + self._batch] for start in range(0, len(rows), self._batch)]
+        shares = shares_of_whole(len(self._validation), self._batch, rank=group.rank, world=group.size)
         judged: list[Judged] = []
         losses: list[tuple[float, int]] = []
         self._sheet = ([], [])
         for batch in self._val_loader.batches(0, shares):
-            self._note(batch)
+            self._broken.note(batch.broken)
             number = len(batch.pictures)
             if not number:
                 continue
@@ -114,10 +108,9 @@ class DetectorTask:
             self._sheet[1].extend(new[:room])
             judged += new
         judged, losses = group.gather(judged), group.gather(losses)
-        broken = set(group.gather(list(self._broken)))
         total = sum(number for _, number in losses)
         mean = sum(value * number for value, number in losses) / total if total else float("nan")
-        return {**measure(judged), "val_loss": mean, "broken": float(len(broken))}
+        return {**measure(judged), "val_loss": mean, "broken": self._broken.count(group)}
 
     def epoch_done(
         self, model: nn.Module, folder: Path, epoch: int, metrics: dict[str, float], *, best: bool
@@ -129,19 +122,6 @@ class DetectorTask:
             self._head.save(model, folder / "best.safetensors", facts)
         if self._sheet[0]:
             write_sheet(folder / "samples" / f"epoch-{epoch + 1:04d}.jpg", *self._sheet)
-
-    def _note(self, batch: Batch) -> None:
-        """Say which pictures could not be read, each once."""
-        for text in batch.broken:
-            if text in self._broken:
-                continue
-            self._broken[text] = None
-            with (self._folder / "broken.txt").open("a", encoding="utf-8") as stream:
-                stream.write(text + "\n")
-            if len(self._broken) <= _NAMED:
-                self._say(f"picture left out: {text}")
-            if len(self._broken) == _NAMED:
-                self._say(f"further ones are listed in {self._folder / 'broken.txt'}")
 
 
 def _judge(targets: HandTargets, predicted: Sequence[Predicted]) -> list[Judged]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -64,6 +65,13 @@ class HandLabels:
 
     def __getitem__(self, rows: Any) -> HandLabels:
         return HandLabels(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
+
+    def digest(self) -> str:
+        """Short hash of everything in them."""
+        found = hashlib.sha256()
+        for f in fields(self):
+            found.update(np.ascontiguousarray(getattr(self, f.name)).tobytes())
+        return found.hexdigest()[:16]
 
     @staticmethod
     def join(parts: Sequence[HandLabels]) -> HandLabels:

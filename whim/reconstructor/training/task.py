@@ -19,11 +19,13 @@ from whim.reconstructor.network import Reconstruction, Reconstructor, normalise
 from whim.reconstructor.training.adversary import PER_HAND, Contest, RealHands, reconstructor_of
 from whim.reconstructor.training.sheets import write_sheet
 from whim.reconstructor.weights import save_network
+from whim.training.broken import BrokenPictures
 from whim.training.distributed import Group
 from whim.training.loader import Loader
+from whim.training.sampler import shares_of_whole
 
 SAMPLES = 12
-_NAMED = 20
+"""Validation crops on the sheet of each epoch."""
 
 
 class ReconstructorTask:
@@ -44,6 +46,7 @@ class ReconstructorTask:
         workers: int,
         recipe: dict[str, Any],
         device: torch.device,
+        folder: Path,
         say: Callable[[str], None],
     ) -> None:
         self.model: nn.Module = model
@@ -54,11 +57,10 @@ class ReconstructorTask:
         self._validation = validation
         self._batch = batch
         self._device = device
-        self._say = say
         pin = device.type == "cuda"
         self._loader: Loader[CropBatch] = Loader(training, workers=workers, pin=pin)
         self._val_loader: Loader[CropBatch] = Loader(validation, workers=min(workers, 2), pin=pin)
-        self._broken: set[str] = set()
+        self._broken = BrokenPictures(folder, say)
         self._sheet: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
 
     @property
@@ -69,7 +71,7 @@ class ReconstructorTask:
     def batches(self, epoch: int, shares: Sequence[range], skip: int) -> Iterator[CropBatch]:
         """Varied crops on the device."""
         for batch in self._loader.batches(epoch, shares, skip):
-            self._note(batch)
+            self._broken.note(batch.broken)
             yield batch.to(self._device)
 
     def loss(self, model: nn.Module, batch: CropBatch, epoch: int) -> tuple[Tensor, dict[str, Tensor]]:
@@ -84,17 +86,13 @@ class ReconstructorTask:
 
     def validate(self, model: nn.Module, group: Group) -> dict[str, float]:
         """PA-MPJPE in millimetres of the coarse and of the final hands, their 2D error in % of the crop, the loss."""
-        rows = range(
-            group.rank * len(self._validation) // group.size,
-            (group.rank + 1) * len(self._validation) // group.size,
-        )
-        shares = [rows[start : start + self._batch] for start in range(0, len(rows), self._batch)]
+        shares = shares_of_whole(len(self._validation), self._batch, rank=group.rank, world=group.size)
         network = reconstructor_of(model)
         errors: dict[str, list[float]] = {"coarse": [], "final": [], "coarse_2d": [], "final_2d": []}
         losses: list[tuple[float, int]] = []
         self._sheet = []
         for batch in self._val_loader.batches(0, shares):
-            self._note(batch)
+            self._broken.note(batch.broken)
             moved = batch.to(self._device)
             result = network(normalise(moved.pictures))
             truth = self._complete(moved.truth)
@@ -114,6 +112,7 @@ class ReconstructorTask:
             "error_2d": 100 * mean["final_2d"],
             "error_2d_coarse": 100 * mean["coarse_2d"],
             "val_loss": sum(value * count for value, count in losses) / max(1, sum(c for _, c in losses)),
+            "broken": self._broken.count(group),
         }
 
     def epoch_done(
@@ -145,13 +144,6 @@ class ReconstructorTask:
         return replace(
             truth, vertices=vertices, vertices_valid=known, keypoints_3d=joints, keypoints_3d_valid=valid
         )
-
-    def _note(self, batch: CropBatch) -> None:
-        for text in batch.broken:
-            if text not in self._broken:
-                self._broken.add(text)
-                if len(self._broken) <= _NAMED:
-                    self._say(f"picture left out: {text}")
 
 
 def _add_errors(
