@@ -16,12 +16,13 @@ from whim import cli
 from whim.benchmark.detection import run as running
 from whim.benchmark.detection.config import DetectionBenchmarkConfig, RowConfig, SetConfig, SpeedConfig
 from whim.benchmark.detection.judge import judged, score
-from whim.benchmark.detection.published import published_rows
+from whim.benchmark.detection.published import PublishedRow
 from whim.benchmark.detection.run import run_detection_benchmark
 from whim.benchmark.detection.speed import measure_speed
 from whim.benchmark.detection.truth import labelled_picture, open_set
 from whim.benchmark.detection.types import Found, Subject
 from whim.benchmark.labels import load_sets
+from whim.benchmark.rows import published_rows
 from whim.config import load_config
 from whim.errors import BadFileError, UsageError
 from whim.importers.run import run_import
@@ -335,7 +336,7 @@ def test_a_checkpoint_runs_in_the_pixels_of_the_picture(tmp_path):
 @pytest.mark.parametrize("name", ["table1", "table2", "open-sets"])
 def test_shipped_tables_are_valid_and_refer_to_printed_rows(name):
     config = load_config(DetectionBenchmarkConfig, shipped(f"configs/benchmark/{name}.yaml"))
-    printed = published_rows(config.published, config.table)
+    printed = published_rows(PublishedRow, config.published, config.table)
     assert all(row.published is None or row.published in printed for row in config.rows)
     if name == "table2":
         assert {row.published for row in config.rows} == set(printed)

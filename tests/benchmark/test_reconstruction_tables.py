@@ -17,9 +17,10 @@ from whim.benchmark.reconstruction.config import (
     RowConfig,
     SetConfig,
 )
-from whim.benchmark.reconstruction.published import published_rows
+from whim.benchmark.reconstruction.published import PublishedRow
 from whim.benchmark.reconstruction.run import run_reconstruction_benchmark
 from whim.benchmark.reconstruction.types import Predicted, same_mesh
+from whim.benchmark.rows import published_rows
 from whim.config import load_config
 from whim.errors import UsageError
 from whim.hands import kinematics
@@ -306,7 +307,7 @@ def test_shipped_tables_are_whole(name):
     config = load_config(
         ReconstructionBenchmarkConfig, shipped(f"configs/benchmark/reconstruction{name}.yaml")
     )
-    paper = published_rows(config.published, config.table)
+    paper = published_rows(PublishedRow, config.published, config.table)
     assert all(row.published in paper for row in config.rows if row.published)
     if name:  # every printed row stands in the table
         assert {row.published for row in config.rows} - {None} == set(paper)

@@ -20,45 +20,24 @@ def add(commands: Any) -> None:
     )
     sub.set_defaults(measure=_detection, config=TABLE_1, limit=None, out=None, set=[], json=False)
 
-    detection = kinds.add_parser(
+    _add_table(
+        kinds,
         "detection",
-        help="tables 1 and 2 of the paper: AP, size and speed of hand detectors, published rows beside",
-    )
-    detection.add_argument(
-        "config",
-        metavar="YAML",
-        type=Path,
-        nargs="?",
-        default=TABLE_1,
-        help="rows and sets, for example configs/benchmark/table2.yaml (default: %(default)s)",
-    )
-    detection.add_argument("--limit", type=count(1), metavar="N", help="pictures per set")
-    detection.add_argument(
-        "--out", type=Path, metavar="DIR", help="also write json, csv, md and curves there"
-    )
-    settings(detection, "sets.0.path=data/import/mine")
-    json_output(detection)
-    detection.set_defaults(measure=_detection)
-
-    hands = kinds.add_parser(
+        "tables 1 and 2 of the paper: AP, size and speed of hand detectors, published rows beside",
+        config=TABLE_1,
+        other="rows and sets, for example configs/benchmark/table2.yaml",
+        written="curves",
+        example="sets.0.path=data/import/mine",
+    ).set_defaults(measure=_detection)
+    _add_table(
+        kinds,
         "reconstruction",
-        help="tables 3, 4 and 5 of the paper: errors of hands in space as the official scripts compute them",
-    )
-    hands.add_argument(
-        "config",
-        metavar="YAML",
-        type=Path,
-        nargs="?",
-        default=HANDS,
-        help="for example configs/benchmark/reconstruction-table3.yaml (default: %(default)s)",
-    )
-    hands.add_argument("--limit", type=count(1), metavar="N", help="pictures per set")
-    hands.add_argument(
-        "--out", type=Path, metavar="DIR", help="also write json, csv, md and submissions there"
-    )
-    settings(hands, "sets.0.path=data/import/freihand")
-    json_output(hands)
-    hands.set_defaults(measure=_reconstruction)
+        "tables 3, 4 and 5 of the paper: errors of hands in space as the official scripts compute them",
+        config=HANDS,
+        other="rows and sets, for example configs/benchmark/reconstruction-table3.yaml",
+        written="submissions",
+        example="sets.0.path=data/import/freihand",
+    ).set_defaults(measure=_reconstruction)
 
     labels = kinds.add_parser(
         "labels",
@@ -80,6 +59,26 @@ def add(commands: Any) -> None:
     )
     json_output(truth)
     truth.set_defaults(measure=_truth)
+
+
+def _add_table(
+    kinds: Any, name: str, what: str, *, config: Path, other: str, written: str, example: str
+) -> argparse.ArgumentParser:
+    """A kind of measurement whose rows and sets come from a file."""
+    sub: argparse.ArgumentParser = kinds.add_parser(name, help=what)
+    sub.add_argument(
+        "config",
+        metavar="YAML",
+        type=Path,
+        nargs="?",
+        default=config,
+        help=f"{other} (default: %(default)s)",
+    )
+    sub.add_argument("--limit", type=count(1), metavar="N", help="pictures per set")
+    sub.add_argument("--out", type=Path, metavar="DIR", help=f"also write json, csv, md and {written} there")
+    settings(sub, example)
+    json_output(sub)
+    return sub
 
 
 def benchmark(options: argparse.Namespace) -> int:

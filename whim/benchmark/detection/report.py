@@ -14,6 +14,7 @@ from whim.benchmark.detection.curves import precision_recall_svg
 from whim.benchmark.detection.judge import Scores
 from whim.benchmark.detection.published import PublishedRow
 from whim.benchmark.detection.speed import Speed
+from whim.benchmark.tables import csv_value, markdown_table, text_table
 from whim.files import write_text
 
 
@@ -105,23 +106,20 @@ class DetectionReport:
 
     def render(self) -> str:
         """Plain text for the terminal."""
-        head, rows = self._methods_table()
-        lines = [self.title, "", *_text_table(head, rows)]
+        lines = [self.title, "", *text_table(*self._methods_table(), words=2)]
         for one in self.sets:
             lines += ["", self._heading(one)]
-            if one.reason:
-                lines.append(f"  not measured: {one.reason}")
-            head, rows = self._set_table(one)
-            lines += _text_table(head, rows)
+            lines += [f"  not measured: {one.reason}"] if one.reason else []
+            lines += text_table(*self._set_table(one))
         return "\n".join([*lines, "", *self._notes()])
 
     def to_markdown(self, curves: Mapping[str, str]) -> str:
         """The same with pictures. ``curves``: set -> file name of its precision-recall curves."""
-        lines = [f"# {self.title}", "", *_markdown_table(*self._methods_table())]
+        lines = [f"# {self.title}", "", *markdown_table(*self._methods_table(), words=2)]
         for one in self.sets:
             lines += ["", f"## {one.name}", "", self._heading(one), ""]
             lines += [f"Not measured: {one.reason}", ""] if one.reason else []
-            lines += _markdown_table(*self._set_table(one))
+            lines += markdown_table(*self._set_table(one))
             if one.name in curves:
                 lines += ["", f"![Precision over recall at IoU 0.5 on {one.name}]({curves[one.name]})"]
         return "\n".join([*lines, "", "## Notes", "", *(f"- {note}" for note in self._notes())]) + "\n"
@@ -144,11 +142,13 @@ class DetectionReport:
                 fps = [None, None] if speed is None else [speed.network_fps, speed.all_fps]
                 facts = [method.size_mb, method.parameters, *fps, method.implementation, method.device]
                 reason = cell.reason or method.reason
-                writer.writerow([method.name, "measured", one.name, *map(_cell, [*values, *facts]), reason])
+                writer.writerow(
+                    [method.name, "measured", one.name, *map(csv_value, [*values, *facts]), reason]
+                )
                 if method.published and (pair := method.published.pair(one.column)):
                     numbers = [pair[0] / 100, pair[1] / 100, *[None] * 4, method.published.size, None]
                     row = [*numbers, None, method.published.fps, "", "RTX 4090 (paper)"]
-                    writer.writerow([method.name, "published", one.name, *map(_cell, row), ""])
+                    writer.writerow([method.name, "published", one.name, *map(csv_value, row), ""])
         return stream.getvalue()
 
     def write(self, folder: Path) -> None:
@@ -232,35 +232,9 @@ class DetectionReport:
         return list(dict.fromkeys(notes))
 
 
-def _text_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    texts = [list(head), *map(list, rows)]
-    words = 1 + (head[1] == "runs")
-    widths = [max(len(row[column]) for row in texts) for column in range(len(head))]
-
-    def line(row: Sequence[str]) -> str:
-        cells = [
-            text.ljust(width) if column < words else text.rjust(width)
-            for column, (text, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        return ("  " + "  ".join(cells)).rstrip()
-
-    return [line(row) for row in texts]
-
-
-def _markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    rule = ["---" if column == 0 or head[column] == "runs" else "---:" for column in range(len(head))]
-    return ["| " + " | ".join(text.replace("|", "\\|") for text in row) + " |" for row in (head, rule, *rows)]
-
-
 def _number(value: float | None, digits: int) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
 
 
 def _percent(value: float | None) -> str:
     return "-" if value is None or value != value else f"{100 * value:.2f}"
-
-
-def _cell(value: Any) -> Any:
-    if value is None or value != value:
-        return ""
-    return round(value, 6) if isinstance(value, float) else value

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,15 @@ from whim import __version__
 from whim.benchmark.detection.config import DetectionBenchmarkConfig, RowConfig, SetConfig
 from whim.benchmark.detection.detectors import subject
 from whim.benchmark.detection.judge import judged, score
-from whim.benchmark.detection.published import PublishedRow, published_rows
+from whim.benchmark.detection.published import PublishedRow
 from whim.benchmark.detection.report import Cell, DetectionReport, Method, Set
 from whim.benchmark.detection.speed import measure_speed
 from whim.benchmark.detection.truth import LabelledPicture, LabelledSet, open_set
 from whim.benchmark.detection.types import Found, Image, Subject
+from whim.benchmark.rows import check_published, open_all, published_rows
+from whim.benchmark.tables import file_stem
 from whim.config import config_hash
-from whim.errors import BadFileError, UsageError, WhimError
+from whim.errors import BadFileError, WhimError
 from whim.files import atomic_path
 from whim.progress import Progress
 
@@ -38,15 +40,9 @@ def run_detection_benchmark(config: DetectionBenchmarkConfig) -> DetectionReport
         UsageError: none of the sets, or none of the methods with numbers, can be had; a published row that is not
             in the paper.
     """
-    paper = published_rows(config.published, config.table)
-    for row in config.rows:
-        if row.published is not None and row.published not in paper:
-            raise UsageError(
-                f"row {row.name}: table {config.table} has no {row.published!r}; it has {', '.join(paper)}"
-            )
-    opened = [_open(one, config.limit) for one in config.sets]
-    if not any(isinstance(one, LabelledSet) for one in opened):
-        raise UsageError("; ".join(str(one) for one in opened))
+    paper = published_rows(PublishedRow, config.published, config.table)
+    check_published(config.rows, paper, config.table)
+    opened = open_all(partial(open_set, limit=config.limit), config.sets)
     methods: list[Method] = []
     cells: dict[tuple[str, str], Cell] = {}
     for row in config.rows:
@@ -65,13 +61,6 @@ def run_detection_benchmark(config: DetectionBenchmarkConfig) -> DetectionReport
     if config.out is not None:
         report.write(config.out)
     return report
-
-
-def _open(config: SetConfig, limit: int | None) -> LabelledSet | WhimError:
-    try:
-        return open_set(config, limit)
-    except WhimError as error:
-        return error
 
 
 def _method(
@@ -128,7 +117,8 @@ def _measure(row: RowConfig, found: Subject, pictures: LabelledSet, config: Dete
             progress.step(amount=len(group))
     if config.out is not None:
         _write_lines(
-            config.out / PREDICTIONS / f"{_file(row.name)}--{_file(pictures.config.name)}.jsonl", lines
+            config.out / PREDICTIONS / f"{file_stem(row.name)}--{file_stem(pictures.config.name)}.jsonl",
+            lines,
         )
     cell = Cell(seconds=round(time.perf_counter() - started, 2), unreadable=tuple(broken))
     if pictures.config.predicted == "keypoint-hull" and not has_keypoints:
@@ -190,7 +180,3 @@ def _line(key: str, hands: Found) -> dict[str, Any]:
 def _write_lines(path: Path, lines: Sequence[dict[str, Any]]) -> None:
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
         stream.writelines(json.dumps(line) + "\n" for line in lines)
-
-
-def _file(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-").lower()

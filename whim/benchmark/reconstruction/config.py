@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
+from whim.benchmark.rows import check_names
 from whim.config import Config
 from whim.metrics.submission import Challenge
 
@@ -101,9 +102,6 @@ class ReconstructionBenchmarkConfig(Config):
 
     @model_validator(mode="after")
     def _distinct(self) -> ReconstructionBenchmarkConfig:
-        for kind, names in (("rows", [r.name for r in self.rows]), ("sets", [s.name for s in self.sets])):
-            if not names:
-                raise ValueError(f"{kind} is empty")
-            if len(set(names)) != len(names):
-                raise ValueError(f"{kind}: two have the same name")
+        check_names("rows", self.rows)
+        check_names("sets", self.sets)
         return self

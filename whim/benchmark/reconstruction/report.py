@@ -12,6 +12,7 @@ from typing import Any
 
 from whim.benchmark.reconstruction.config import COLUMN_OF, Table
 from whim.benchmark.reconstruction.published import PublishedRow
+from whim.benchmark.tables import csv_value, markdown_table, text_table
 from whim.files import write_text
 from whim.metrics.reconstruction import HandScores
 
@@ -119,7 +120,7 @@ class ReconstructionReport:
         for one in self.sets:
             lines += ["", _heading(one)]
             lines += [f"  not measured: {one.reason}"] if one.reason else []
-            lines += _text_table(*self._table(one))
+            lines += text_table(*self._table(one))
         return "\n".join([*lines, "", *self._notes()])
 
     def to_markdown(self) -> str:
@@ -128,7 +129,7 @@ class ReconstructionReport:
         for one in self.sets:
             lines += ["", f"## {one.name}", "", _heading(one), ""]
             lines += [f"Not measured: {one.reason}", ""] if one.reason else []
-            lines += _markdown_table(*self._table(one))
+            lines += markdown_table(*self._table(one))
         return "\n".join([*lines, "", "## Notes", "", *(f"- {note}" for note in self._notes())]) + "\n"
 
     def to_csv(self) -> str:
@@ -145,9 +146,11 @@ class ReconstructionReport:
                 values = [None if cell.scores is None else getattr(cell.scores, name) for name in names]
                 counts = [None, None] if cell.scores is None else [cell.scores.hands, cell.scores.missing]
                 facts = [cell.implementation, cell.device, cell.reason]
-                writer.writerow([method.name, "measured", one.name, *map(_plain, [*values, *counts]), *facts])
+                writer.writerow(
+                    [method.name, "measured", one.name, *map(csv_value, [*values, *counts]), *facts]
+                )
                 if (paper := self._published(method, one)) is not None:
-                    printed = [_plain(getattr(paper, name, None)) for name in names]
+                    printed = [csv_value(getattr(paper, name, None)) for name in names]
                     writer.writerow(
                         [method.name, "published", one.name, *printed, "", "", "the paper", "", ""]
                     )
@@ -244,25 +247,3 @@ def _printed(name: str, value: float | None) -> str:
     if value is None:
         return "-"
     return f"{value:.1f}" if name in _MILLIMETRES else f"{value:.3f}"
-
-
-def _plain(value: Any) -> Any:
-    return "" if value is None else round(value, 6) if isinstance(value, float) else value
-
-
-def _text_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    texts = [list(head), *map(list, rows)]
-    widths = [max(len(row[column]) for row in texts) for column in range(len(head))]
-    return [
-        "  "
-        + "  ".join(
-            text.rjust(width) if column else text.ljust(width)
-            for column, (text, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in texts
-    ]
-
-
-def _markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    rule = ["---", *["---:"] * (len(head) - 1)]
-    return ["| " + " | ".join(text.replace("|", "\\|") for text in row) + " |" for row in (head, rule, *rows)]

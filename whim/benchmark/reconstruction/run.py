@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +13,12 @@ import numpy as np
 from whim import __version__
 from whim.benchmark.reconstruction.config import ReconstructionBenchmarkConfig, RowConfig, SetConfig
 from whim.benchmark.reconstruction.predictors import LabelPredictions, reconstructor
-from whim.benchmark.reconstruction.published import published_rows
+from whim.benchmark.reconstruction.published import PublishedRow
 from whim.benchmark.reconstruction.report import Cell, Method, ReconstructionReport, Set
 from whim.benchmark.reconstruction.truth import TruePicture, TrueSet, open_set
 from whim.benchmark.reconstruction.types import Predicted, Reconstructs, same_mesh
+from whim.benchmark.rows import check_published, open_all, published_rows
+from whim.benchmark.tables import file_stem
 from whim.config import config_hash
 from whim.errors import BadFileError, UsageError, WhimError
 from whim.geometry.procrustes import Floats
@@ -45,17 +47,11 @@ def run_reconstruction_benchmark(
         UsageError: none of the sets can be had; a published row that is not in the paper; a predictor without a row.
     """
     given = dict(predictors or {})
-    paper = published_rows(config.published, config.table)
-    for row in config.rows:
-        if row.published is not None and row.published not in paper:
-            raise UsageError(
-                f"row {row.name}: table {config.table} has no {row.published!r}; it has {', '.join(paper)}"
-            )
+    paper = published_rows(PublishedRow, config.published, config.table)
+    check_published(config.rows, paper, config.table)
     if strangers := given.keys() - {row.name for row in config.rows}:
         raise UsageError(f"no row for the predictor {sorted(strangers)[0]!r}")
-    opened = [_open(one, config.limit) for one in config.sets]
-    if not any(isinstance(one, TrueSet) for one in opened):
-        raise UsageError("; ".join(str(one) for one in opened))
+    opened = open_all(partial(open_set, limit=config.limit), config.sets)
     cells = {
         (row.name, one.name): _cell(row, found, config, given)
         for row in config.rows
@@ -75,13 +71,6 @@ def run_reconstruction_benchmark(
     if config.out is not None:
         report.write(config.out)
     return report
-
-
-def _open(config: SetConfig, limit: int | None) -> TrueSet | WhimError:
-    try:
-        return open_set(config, limit)
-    except WhimError as error:
-        return error
 
 
 def _cell(
@@ -180,7 +169,9 @@ def _submit(out: Path, row: RowConfig, where: TrueSet, kept: _Kept) -> str:
         return ""
     if not where.whole:
         return f"not written: {len(kept)} of the challenge's {len(official.order)} pictures were measured"
-    writer = SubmissionWriter(out / SUBMISSIONS / f"{_file(row.name)}--{_file(where.config.name)}", challenge)
+    writer = SubmissionWriter(
+        out / SUBMISSIONS / f"{file_stem(row.name)}--{file_stem(where.config.name)}", challenge
+    )
     try:
         for place in range(len(official.order)):
             joints, vertices = kept[place]
@@ -230,7 +221,3 @@ def _set(config: SetConfig, found: TrueSet | WhimError) -> Set:
         truth=truth,
         licence=", ".join(found.licences),
     )
-
-
-def _file(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-").lower()
