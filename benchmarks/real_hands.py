@@ -1,14 +1,10 @@
 """The hand model and its fit on recorded hands: a MANO sequence, and the spread of fits of three data sets.
 
-    python benchmarks/real_hands.py [--data FOLDER] [--most 2000] [--threads 2] [--conventions]
+    python benchmarks/real_hands.py [--data FOLDER] [--most 2000] [--threads 2]
 
 First, a real MANO sequence is put through our kinematics. Then hands are fitted: measured joints of STB and of a
 recorded hand, as a virtual camera sees them, and the keypoints that MediaPipe found in finger-spelling. Long
 recordings are thinned to ``--most`` hands, evenly.
-
-``--conventions`` asks instead whether MediaPipe marks other points than the open hand has joints (needs pulled
-weights). Offsets are learnt on every other block of 24 hands of a set, and must help on the other blocks and on the
-other sets. Whether an offset is the detector's is told by leaving the detector out: exact projections of the truth.
 """
 
 from __future__ import annotations
@@ -19,25 +15,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from fit_accuracy import Hands, clip, detected, photographs
+from fit_accuracy import Hands
 from scipy.spatial.transform import Rotation
 
 from whim.conventions import MANO_TO_OPENPOSE, OPENPOSE_TO_MANO, Side
 from whim.fitting.config import FitConfig
 from whim.fitting.fit import fit_hands
-from whim.fitting.landmarks import estimate_offsets, without_offsets
 from whim.fitting.result import FitResult
-from whim.geometry.procrustes import align
 from whim.hands.kinematics import keypoints
-from whim.hands.mirror import mirror_points
 from whim.hands.model import PARENTS, TIP_PARENTS, HandModel, topology_tag
 from whim.hands.open_hand import load_open_hand
 from whim.hands.pose_prior import embedded_prior
 from whim.metrics.pose import pa_mpjpe
 
 FOCAL, MIDDLE, DISTANCE = 1000.0, 320.0, 0.6
-BLOCK = 24
-"""Neighbouring hands resemble each other: halves are made of blocks."""
 DOUBT = 0.025
 """Residuals above this are flagged as doubtful."""
 
@@ -63,12 +54,8 @@ def main() -> None:
     )
     parser.add_argument("--most", type=int, default=2000, help="hands of each set, at most")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--conventions", action="store_true", help="look for offsets of the landmarks")
     options = parser.parse_args()
     config, params = FitConfig(threads=options.threads), options.data / "params"
-    if options.conventions:
-        conventions(options.data, options.most, config)
-        return
     print(mano_sequence(params / "dexmv_mano_sequence.npz"), end="\n\n")
     print(HEADER)
     print("|" + "---|" * HEADER.count(" |"))
@@ -257,121 +244,6 @@ def palm_axes(joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     out -= (out * along).sum(axis=1, keepdims=True) * along
     out /= np.linalg.norm(out, axis=1, keepdims=True)
     return np.stack([along, out, np.cross(along, out)], axis=2), length
-
-
-# --- conventions of landmarks ----------------------------------------------------------------------------------------
-
-
-def conventions(data: Path, most: int, config: FitConfig) -> None:
-    """Print what offsets learnt here do there."""
-    sets: dict[str, Recording | Hands] = {
-        "snap": detected(photographs(data / "annotated/snap_realworld"), 1),
-        "person_bust": detected(clip(data / "synthetic/person_bust.mp4"), 2),
-        "two_forearms": detected(clip(data / "synthetic/two_forearms.mp4"), 2),
-        "spelling": spelled(data / "params/fingerspelling_hands.npz", most),
-    }
-    halves = {name: (half(hands, 0), half(hands, 1)) for name, hands in sets.items()}
-    tables = {f"truth of {name}": truth_table(a) for name, (a, _) in halves.items() if measured(a)}
-    tables |= {f"fits of {name}": fit_table(a, config) for name, (a, _) in halves.items()}
-    print("Landmarks without a table's offsets, held-out halves: PA-MPJPE, mm (change +- standard error over")
-    print(
-        "blocks); residual of the fit, % of the box. A table may be adopted when it helps beside its own set.\n"
-    )
-    print("| table from | " + " | ".join(f"{name} ({len(b.side)})" for name, (_, b) in halves.items()) + " |")
-    print("|" + "---|" * (len(halves) + 1))
-    plain = {name: fitted(b, config) for name, (_, b) in halves.items()}
-    for source, table in {"none": np.zeros((21, 2)), **tables}.items():
-        cells = []
-        for name, (_, hands) in halves.items():
-            points = without_offsets(hands.keypoints, table)
-            result = fitted(hands, config, points) if table.any() else plain[name]
-            cells.append(change(hands, plain[name], result))
-        print(f"| {source} | " + " | ".join(cells) + " |", flush=True)
-    leave_the_detector_out(halves, config)
-
-
-def half(hands: Recording | Hands, which: int) -> Recording:
-    """Every other block of hands."""
-    chosen = (np.arange(len(hands.side)) // BLOCK) % 2 == which
-    world = None if hands.world is None else hands.world[chosen]
-    names = ("keypoints", "side", "focal", "center", "truth")
-    return Recording(**{name: getattr(hands, name)[chosen] for name in names}, world=world)
-
-
-def pixels(joints: np.ndarray, hands: Recording) -> np.ndarray:
-    """(N, 21, 2) where the camera sees joints (N, 21, 3)."""
-    return joints[..., :2] / joints[..., 2:] * hands.focal[:, None, None] + hands.center[:, None]
-
-
-def truth_table(hands: Recording) -> np.ndarray:
-    """Offsets of the landmarks from the true joints."""
-    return estimate_offsets(hands.keypoints, pixels(hands.truth, hands))
-
-
-def fit_table(hands: Recording, config: FitConfig) -> np.ndarray:
-    """Offsets of the landmarks from the joints of fits, which need no truth, fitted anew with what was found."""
-    table = np.zeros((21, 2))
-    for _ in range(3):
-        result = fitted(hands, config, without_offsets(hands.keypoints, table))
-        good = np.isfinite(result.cost) & (result.residual < 0.03)
-        table = estimate_offsets(hands.keypoints[good], pixels(result.joints_3d, hands)[good])
-    return table
-
-
-def change(hands: Recording, before: FitResult, after: FitResult) -> str:
-    """Error and residual after, with the paired change of the error."""
-    residual = f"{100 * np.nanmean(after.residual):.2f} %"
-    if not measured(hands):
-        return residual
-    old, new = (1e3 * pa_mpjpe(result.joints_3d, hands.truth) for result in (before, after))
-    if before is after:
-        return f"{new.mean():.2f}; {residual}"
-    blocks = np.array_split(new - old, max(2, round(len(new) / BLOCK)))
-    means = [block.mean() for block in blocks]
-    error = np.std(means, ddof=1) / np.sqrt(len(means))
-    return f"{new.mean():.2f} ({(new - old).mean():+.2f} +- {error:.2f}); {residual}"
-
-
-def leave_the_detector_out(halves: dict[str, tuple[Recording, Recording]], config: FitConfig) -> None:
-    """Offsets in space of the truth from the fitted joints: from detected landmarks, and from exact projections."""
-    tables, fits = {}, {}
-    for name, (a, b) in halves.items():
-        if measured(a):
-            for kind in ("detected", "exact"):
-                points = [h.keypoints if kind == "detected" else pixels(h.truth, h) for h in (a, b)]
-                tables[name, kind] = offsets_in_space(a, fitted(a, config, points[0]).joints_3d)
-                fits[name, kind] = (b, fitted(b, config, points[1]).joints_3d)
-    print("\nOffsets in space added after the fit, held-out halves, PA-MPJPE, mm:\n")
-    print("| fit | none | " + " | ".join(f"{name}, {kind}" for name, kind in tables) + " |")
-    print("|" + "---|" * (len(tables) + 2))
-    for (name, kind), (hands, joints) in fits.items():
-        candidates = [np.zeros((21, 3)), *tables.values()]
-        cells = [1e3 * pa_mpjpe(moved(hands, joints, table), hands.truth).mean() for table in candidates]
-        print(f"| {name}, {kind} | " + " | ".join(f"{cell:.2f}" for cell in cells) + " |")
-    for name in halves:
-        if (name, "exact") in tables:
-            both = np.corrcoef(tables[name, "detected"].ravel(), tables[name, "exact"].ravel())[0, 1]
-            print(f"{name}: correlation of the two tables {both:.2f}")
-
-
-def _right(hands: Recording, joints: np.ndarray) -> np.ndarray:
-    return np.where((hands.side == Side.LEFT)[:, None, None], mirror_points(joints), joints)
-
-
-def offsets_in_space(hands: Recording, joints: np.ndarray) -> np.ndarray:
-    """(21, 3) mean of truth minus fitted joints along the palm's axes, palms."""
-    right, truth = _right(hands, joints), _right(hands, hands.truth)
-    axes, length = palm_axes(right)
-    apart = align(truth, right).apply(truth) - right
-    return (np.einsum("nji,nkj->nki", axes, apart) / length[:, None, None]).mean(axis=0)
-
-
-def moved(hands: Recording, joints: np.ndarray, table: np.ndarray) -> np.ndarray:
-    """Fitted joints with offsets (21, 3) added."""
-    right = _right(hands, joints)
-    axes, length = palm_axes(right)
-    shift = np.einsum("nij,kj->nki", axes, table) * length[:, None, None]
-    return _right(hands, right + shift)
 
 
 if __name__ == "__main__":

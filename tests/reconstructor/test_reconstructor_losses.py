@@ -10,7 +10,6 @@ import torch
 
 from whim.reconstructor.config import LossConfig
 from whim.reconstructor.losses import Discriminator, Objective, Truth, reference
-from whim.reconstructor.losses.discriminator import OUTPUTS
 
 CONFIGS = {
     "paper": LossConfig(),
@@ -77,7 +76,7 @@ def test_adversarial_losses_equal_the_reference(make_truth, result, config) -> N
 
     made_scores = judged(result.final.hand_pose, result.final.betas)
     real_scores = judged(real.rotations[:, 1:], real.betas)
-    assert made_scores.shape == (4, OUTPUTS)
+    assert made_scores.shape == (4, 17)
     found = objective.adversarial(discriminator, result.final)
     assert float(found.detach()) == pytest.approx(reference.adversarial(config, made_scores), rel=1e-4)
     found = objective.discriminator(discriminator, result.final, real.rotations[:, 1:], real.betas)

@@ -97,11 +97,6 @@ def sample_number(hand: int, variant: int, hands: int) -> int:
     return hand + variant * hands
 
 
-def hand_of(number: int, hands: int) -> tuple[int, int]:
-    """Hand and variant of a training picture's number."""
-    return number % hands, number // hands
-
-
 def _pictures(
     source: Path, split: str, count: int, options: Options, model: HandModel | None, skip: Skip
 ) -> Iterator[ImportedPicture]:

@@ -15,6 +15,7 @@ from whim.detector.predict import Image
 from whim.exporters.meshes import write_glb, write_obj
 from whim.reconstructor.predict import HandReconstructor, Hands, own_sides
 from whim.render.choose import open_renderer
+from whim.render.compose import overlay
 from whim.render.hand import hand_mesh
 from whim.render.types import Camera, Mesh
 from whim.shards.reader import SEGMENTS
@@ -22,9 +23,6 @@ from whim.shards.rows import NO_FIT, Row
 from whim.shards.writer import write_labels
 from whim.sources.video.hashing import difference_hash
 from whim.viz.overlay import SIDE_COLOURS
-
-_OPACITY = 0.85
-FORMATS = ("glb", "obj", "none")
 
 
 class MeshWatcher:
@@ -58,7 +56,7 @@ class MeshWatcher:
             return picture
         height, width = picture.shape[:2]
         camera = Camera.from_label(hands.focal, (width / 2, height / 2), width, height)
-        return self._renderer.render(meshes, camera, supersample=2).over(picture, opacity=_OPACITY)
+        return overlay(picture, meshes, camera, renderer=self._renderer)
 
     def close(self) -> None:
         """Write the label files."""

@@ -202,42 +202,6 @@ class Body:
                 pull[place] = np.eye(pull.shape[1])[index]
         return seams[0], seams[1]
 
-    def forearm(
-        self,
-        shape: ArrayLike,
-        side: Side,
-        orientation: Floats,
-        hand_ring: Floats,
-        *,
-        twist: float = 0.0,
-        flexion: float = 0.0,
-        deviation: float = 0.0,
-    ) -> tuple[Floats, Ints]:
-        """A forearm alone, elbow to wrist, for a hand that is already somewhere.
-
-        Args:
-            shape: (K,) of the person.
-            side: of the hand.
-            orientation: (3, 3) global orientation of the hand.
-            hand_ring: (R, 3) where the border of the hand is, in ``ring``'s order.
-            twist: as in ``forearm_rotations``.
-            flexion: the same.
-            deviation: the same.
-
-        Returns:
-            Vertices (V', 3) in the frame of the hand's parameters, ending on ``hand_ring``, and faces (F', 3).
-        """
-        local = np.tile(np.eye(3), (len(JOINTS), 1, 1))
-        bent = self.forearm_rotations(self.rest_joints(shape), side, twist, flexion, deviation)
-        for joint, rotation in zip(("twist", "wrist"), bent, strict=True):
-            local[joint_index(joint, side)] = rotation
-        posed = self.pose(shape, local)
-        posed = posed.moved(orientation @ self.hand_orientation(posed, side).T, np.zeros(3))
-        vertices = posed.vertices - self.wrist_from_ring(posed, side, hand_ring)
-        vertices = self.with_hand(vertices, side, hand_ring)
-        kept, faces = np.unique(self._faces_of(side, ("elbow", "twist", "wrist")), return_inverse=True)
-        return vertices[kept], faces.reshape(-1, 3)
-
     @cached_property
     def trunk_faces(self) -> Ints:
         """(F', 3) faces of trunk and legs: where no arm should be."""

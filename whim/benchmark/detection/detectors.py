@@ -15,8 +15,6 @@ from whim.config import load_config
 from whim.conventions import HAND_KEYPOINTS
 from whim.errors import MissingExtraError, UsageError
 
-NOT_RUN = "not run"
-
 
 def subject(row: RowConfig, device: str) -> Subject:
     """Load the detector of a row.

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from whim.benchmark.detection.config import SetConfig
 from whim.benchmark.detection.types import Image
-from whim.conventions import Side
 from whim.errors import BadFileError, UsageError
 from whim.geometry import boxes as bx
 from whim.shards import reader
@@ -179,8 +178,3 @@ def _hull(hand: Row) -> NDArray[np.float64] | None:
     points = np.array(hand["keypoints_2d"], dtype=np.float64)
     seen = np.array(hand["keypoint_scores"] or np.ones(len(points))) > 0
     return bx.hull(points[seen]) if seen.sum() >= 2 else None
-
-
-def knows_sides(side: NDArray[np.int64]) -> bool:
-    """Whether a truth has a side."""
-    return bool((side != Side.UNKNOWN).any())

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from whim.conventions import HAND_KEYPOINTS, Side
+from whim.conventions import HAND_KEYPOINTS
 
 Image = NDArray[np.uint8]
 """(H, W, 3) RGB."""
@@ -84,11 +84,6 @@ class Found:
     def none(cls) -> Found:
         """Nothing found."""
         return cls(boxes=np.zeros((0, 4)), side=np.zeros(0, np.int64), score=np.zeros(0))
-
-    @property
-    def knows_sides(self) -> bool:
-        """Whether any hand has a side."""
-        return bool((self.side != Side.UNKNOWN).any())
 
 
 @dataclass(frozen=True, kw_only=True)

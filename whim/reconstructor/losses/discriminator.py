@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 
 JOINTS = 15
-OUTPUTS = JOINTS + 2
 
 
 class Discriminator(nn.Module):
