@@ -5,7 +5,7 @@
 Without ``--data`` only projections of random hands are fitted. With it, MediaPipe finds the hands of two
 rendered clips (one follows another rig than the fitted model) and of real photographs with measured joints.
 The true side and camera are given; the hands it misses are counted. Measured joints of two more data sets are
-projected, which shows what other definitions of the joints cost. Real motion without truth comes last.
+projected, which shows what other definitions of the joints cost.
 
 With ``--ablation``, the solvers and the terms of their energies are compared instead (needs torch), on one in
 ``--every`` of the hands: the first-order solver is slow.
@@ -109,25 +109,6 @@ def measured_hands(path: Path, every: int) -> Hands:
         world=None,
         labels=np.full(count, Side.RIGHT),
         missed=0,
-    )
-
-
-def real_motion(path: Path, config: FitConfig) -> str:
-    """Spread of residuals and limit violations on MediaPipe's keypoints of finger-spelling; no 3D truth."""
-    with np.load(path) as file:
-        landmarks, sizes = file["landmarks"][..., :2].astype(np.float64), file["frame_size"][file["sequence"]]
-    frame, hand = np.nonzero(np.abs(landmarks).max(axis=(2, 3)) > 0.0)  # left and right, as Side counts them
-    size = sizes[frame, :2].astype(np.float64)
-    points, focal = landmarks[frame, hand], np.hypot(*size.T)
-    began = time.perf_counter()
-    result = fit_hands(points, None, hand, focal, size / 2, load_open_hand(), embedded_prior(), config)
-    rate = len(result) / (time.perf_counter() - began)
-    residual = 100 * np.quantile(result.residual, (0.5, 0.9, 0.99))
-    violation = np.degrees(np.quantile(result.violation, (0.5, 0.9, 0.99)))
-    return (
-        f"{path.stem}: {len(result)} hands, {rate:.0f} hands/s; median / p90 / p99: residual "
-        f"{residual[0]:.1f} / {residual[1]:.1f} / {residual[2]:.1f} % of the box, outside the limits "
-        f"{violation[0]:.1f} / {violation[1]:.1f} / {violation[2]:.1f} degrees"
     )
 
 
@@ -365,7 +346,6 @@ def measure(options: argparse.Namespace) -> None:
         for name, every in (("stb_train_joints", 10), ("rhd_test_joints", 1)):
             hands = measured_hands(options.data / f"params/{name}.npz", every)
             print(report(f"{name}, projected", hands, config))
-        print(f"\n{real_motion(options.data / 'params/fingerspelling_hands.npz', config)}")
 
 
 if __name__ == "__main__":
