@@ -45,8 +45,8 @@ class BadFileError(WhimError):
     code = "bad-file"
 
 
-def require(module: str, *, extra: str) -> ModuleType:
-    """Import an optional package, or say which extra brings it.
+def require(module: str, *, extra: str = "", install: str = "") -> ModuleType:
+    """Import an optional package, or say which extra brings it; ``install`` is said where no extra does.
 
     Raises:
         MissingExtraError: when the package is not installed.
@@ -56,6 +56,7 @@ def require(module: str, *, extra: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name != module.split(".")[0]:
             raise
+        how = install or f"pip install 'whim[{extra}]'"
         raise MissingExtraError(
-            f"this needs the package {error.name!r}, which is not installed; run: pip install 'whim[{extra}]'"
+            f"this needs the package {error.name!r}, which is not installed; run: {how}"
         ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from whim.detector import export  # noqa: E402
 from whim.detector.checkpoint import save_detector  # noqa: E402
 from whim.detector.config import DetectorConfig, NetworkConfig  # noqa: E402
 from whim.detector.network.detector import Detector  # noqa: E402
-from whim.errors import WhimError  # noqa: E402
+from whim.errors import MissingExtraError, WhimError  # noqa: E402
 
 
 def weights(folder: Path, **network: object) -> Path:
@@ -44,6 +45,25 @@ def test_onnx_gives_the_same_and_tells_what_it_is(tmp_path: Path, single: bool) 
     metadata = session.get_modelmeta().custom_metadata_map
     assert json.loads(metadata["classes"]) == ["left", "right"]
     assert metadata["nms_iou"] == ("none" if single else "0.65")
+
+
+def test_openvino_gives_the_same(tmp_path: Path) -> None:
+    openvino = pytest.importorskip("openvino")
+    export.export_onnx(weights(tmp_path), tmp_path / "w.onnx", height=96, width=128)
+    graph = export.export_openvino(tmp_path / "w.onnx", tmp_path / "w.xml")
+    assert graph.with_suffix(".bin").is_file()
+    pictures = {"pictures": torch.rand(1, 3, 96, 128, generator=torch.Generator().manual_seed(0)).numpy()}
+    wanted = ort.InferenceSession(str(tmp_path / "w.onnx")).run(None, pictures)
+    found = openvino.compile_model(str(graph), "CPU")(pictures)
+    pixels, scores = export._differences(wanted, [found[name] for name in export._NAMES])
+    assert pixels <= export.TOLERANCE_PX
+    assert scores <= 1e-3
+
+
+def test_without_openvino_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(MissingExtraError, match=r"whim\[openvino\]"):
+        export.export_openvino(tmp_path / "w.onnx", tmp_path / "w.xml")
 
 
 def test_a_graph_that_differs_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

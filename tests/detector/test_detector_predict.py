@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from whim.detector.config import DetectorConfig, NetworkConfig  # noqa: E402
 from whim.detector.network.detector import Detector, Outputs  # noqa: E402
 from whim.detector.network.head import Raw  # noqa: E402
 from whim.detector.predict import HandPredictor, letterbox, load  # noqa: E402
+from whim.errors import MissingExtraError  # noqa: E402
 
 
 class FindsGreen(torch.nn.Module):
@@ -106,6 +109,27 @@ def test_results_for_others(predictor: HandPredictor) -> None:
     assert len(record["keypoints"]) == 63
     assert len(found.above(0.99)) == 0
     json.dumps(record)
+
+
+def test_hands_for_supervision(predictor: HandPredictor, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = types.ModuleType("supervision")
+    fake.Detections = types.SimpleNamespace
+    monkeypatch.setitem(sys.modules, "supervision", fake)
+    found = predictor.detect(picture(100, 80, (10, 20, 50, 60)))
+    theirs = found.to_supervision()
+    np.testing.assert_array_equal(theirs.xyxy, found.boxes)
+    np.testing.assert_array_equal(theirs.confidence, found.score)
+    np.testing.assert_array_equal(theirs.data["keypoints"], found.keypoints)
+    assert theirs.class_id.tolist() == [1]
+
+
+def test_without_supervision_the_message_says_what_to_install(
+    predictor: HandPredictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "supervision", None)
+    found = predictor.detect(picture(100, 80, (10, 20, 50, 60)))
+    with pytest.raises(MissingExtraError, match=r"pip install 'supervision>=0\.30' .*OpenCV"):
+        found.to_supervision()
 
 
 def test_the_command_on_a_folder(

@@ -108,7 +108,7 @@ def add(commands: Any) -> None:
         "--size", type=count(32), default=640, metavar="N", help="side of the input (default: %(default)s)"
     )
     sub.add_argument(
-        "--openvino", action="store_true", help="also as OpenVINO XML and BIN; needs the package openvino"
+        "--openvino", action="store_true", help="also as OpenVINO XML and BIN; needs the extra openvino"
     )
     sub.add_argument("--tensorrt", action="store_true", help="also a script that builds a TensorRT engine")
     json_output(sub)

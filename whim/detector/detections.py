@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from whim.errors import require
 
+# In no extra: releases before 0.30 would overwrite the OpenCV of this environment.
+_SUPERVISION = "pip install 'supervision>=0.30' (older releases bring a second OpenCV wheel)"
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Detections:
@@ -60,7 +63,7 @@ class Detections:
         Raises:
             MissingExtraError: supervision is not installed.
         """
-        supervision: Any = require("supervision", extra="supervision")
+        supervision: Any = require("supervision", install=_SUPERVISION)
         return supervision.Detections(
             xyxy=self.boxes.astype(np.float32),
             confidence=self.score.astype(np.float32),

@@ -137,7 +137,7 @@ def export_onnx(
 
 
 def export_openvino(onnx_file: Path, out: Path) -> Path:
-    """An ONNX file of :func:`export_onnx` as OpenVINO's XML and BIN.
+    """An ONNX file of :func:`export_onnx` as OpenVINO's XML and BIN, with weights in half precision.
 
     Raises:
         MissingExtraError: openvino is not installed.
