@@ -60,7 +60,7 @@ class Hands:
 def random_hands(rng: np.random.Generator, count: int, noise: float) -> Hands:
     """Projections of random hands, seen from the palm or the back, with Gaussian noise in units of the box."""
     model = load_open_hand()
-    upright = Rotation.from_matrix([[0, 0, 1], [1, 0, 0], [0, 1, 0]])  # fingers up, back of the hand seen
+    upright = Rotation.from_matrix([[0, 0, 1], [1, 0, 0], [0, 1, 0]])  # fingers up, the palm seen
 
     def turn(axis: str, degrees: np.ndarray) -> Rotation:
         return Rotation.from_euler(axis, degrees[:, None], degrees=True)

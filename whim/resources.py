@@ -1,4 +1,4 @@
-"""Where the files that ship with WHIM lie: ``pipelines/``, ``models/``, ``manifests/``.
+"""Where the files that ship with WHIM lie: ``configs/``, ``pipelines/``, ``models/``, ``manifests/``.
 
 In a checkout they are the top-level folders; in a wheel they travel in ``whim/_assets``.
 """
