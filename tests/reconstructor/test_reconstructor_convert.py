@@ -17,10 +17,10 @@ from safetensors.torch import load_file, save_file
 
 from whim.errors import BadFileError, UsageError
 from whim.models.torch_file import read_torch_file
+from whim.reconstructor.beginning import begin_with_vitpose
 from whim.reconstructor.config import NetworkConfig, VitConfig
-from whim.reconstructor.convert import convert_checkpoint, convert_vitpose, init_from_vitpose
+from whim.reconstructor.convert import convert_checkpoint, convert_vitpose
 from whim.reconstructor.convert.released import expected_entries, read_checkpoint
-from whim.reconstructor.convert.vitpose import resize_positions
 from whim.reconstructor.hand import RightHand
 from whim.reconstructor.network import Reconstructor
 from whim.reconstructor.weights import load_network, save_network
@@ -253,7 +253,7 @@ def test_vitpose_is_a_beginning(make_network, tmp_path, kind) -> None:
     out = convert_vitpose(path, tmp_path / "vit.safetensors", config=VIT)
     network = make_network()
     heads = network.tokens.pose_out.weight.clone()
-    init_from_vitpose(network, out)
+    begin_with_vitpose(network, out)
     for name, value in network.backbone.state_dict().items():
         if name != "pos_embed":
             assert torch.equal(value, weights[name]), name
@@ -261,20 +261,6 @@ def test_vitpose_is_a_beginning(make_network, tmp_path, kind) -> None:
     assert torch.equal(network.tokens.pose_out.weight, heads)
     with pytest.raises(BadFileError, match="no ViTPose backbone of size B"):
         convert_vitpose(path, tmp_path / "b.safetensors", size="B")
-
-
-def test_positions_of_another_grid_are_interpolated() -> None:
-    rows, columns = torch.meshgrid(torch.arange(16.0), torch.arange(12.0), indexing="ij")
-    places = torch.stack([rows, columns]).flatten(1).t()
-    positions = torch.cat([torch.tensor([[7.0, 9.0]]), places])[None]
-    assert resize_positions(positions, (16, 12)) is positions
-    half = resize_positions(positions, (8, 6))[0]
-    assert half[0].tolist() == [7.0, 9.0]
-    inner = half[1:].reshape(8, 6, 2)[2:-2, 2:-2]
-    expected = (
-        torch.stack(torch.meshgrid(torch.arange(2, 6), torch.arange(2, 4), indexing="ij"), -1) * 2 + 0.5
-    )
-    torch.testing.assert_close(inner, expected.float(), atol=0.02, rtol=0)
 
 
 def test_the_hand_is_real_after_loading(make_network, open_hand, tmp_path) -> None:

@@ -59,6 +59,9 @@ def add(commands: Any) -> None:
     sub.add_argument(
         "--config", type=Path, metavar="YAML", help="for example configs/reconstructor/tiny.yaml"
     )
+    sub.add_argument(
+        "--begin-with", type=Path, metavar="FILE", help="weights of another training or of the release"
+    )
     sub.add_argument("--videos", type=Path, metavar="DIR", help=f"where the videos lie, when not in {VIDEOS}")
     sub.add_argument(
         "--smoke", action="store_true", help="a minute on rendered hands, to see that everything works"
@@ -143,6 +146,8 @@ def train_reconstructor(options: argparse.Namespace) -> int:
     from whim.resources import user_or_shipped
 
     sets = [f"data.train={[{'path': str(path)} for path in options.data]}"] if options.data else []
+    if options.begin_with:
+        sets.append(f"begin_with={options.begin_with}")
     path = user_or_shipped(options.config) if options.config else None
     summary = train(
         load_config(TrainReconstructorConfig, path, [*sets, *options.set]),

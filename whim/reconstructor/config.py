@@ -231,3 +231,11 @@ class ModelConfig(Config):
     vitpose: Path | None = None
     """Weights of ``convert.convert_vitpose`` that the ViT begins with (section 7.2); None: from scratch (Table 5,
     "w/o ViTPose")."""
+    begin_with: Path | None = None
+    """Or weights of another training, or of the release: of backbone, hand tokens and refinement, what fits."""
+
+    @model_validator(mode="after")
+    def _one_beginning(self) -> ModelConfig:
+        if self.vitpose is not None and self.begin_with is not None:
+            raise ValueError("a training begins with vitpose or with begin_with, not with both")
+        return self

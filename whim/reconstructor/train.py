@@ -15,8 +15,8 @@ import torch
 from whim.errors import UsageError
 from whim.hands.model import HandModel
 from whim.hands.select import load_hand
+from whim.reconstructor.beginning import begin_with_vitpose, begin_with_weights
 from whim.reconstructor.config import NetworkConfig, VitConfig
-from whim.reconstructor.convert.vitpose import init_from_vitpose
 from whim.reconstructor.data.batches import CropSource
 from whim.reconstructor.data.crops import CropAugmentConfig
 from whim.reconstructor.data.means import mean_hand
@@ -78,7 +78,10 @@ def train(
         means = mean_hand(known, shares, hand)
         network.tokens.set_means(*(torch.from_numpy(value) for value in vars(means).values()))
         if config.vitpose is not None:
-            init_from_vitpose(network, config.vitpose)
+            begin_with_vitpose(network, config.vitpose)
+        if config.begin_with is not None:
+            new = begin_with_weights(network, config.begin_with)
+            talk(f"begins with {config.begin_with}" + (f", but for {' and '.join(new)}" if new else ""))
         objective, real = Objective(config.loss), None
         model: Reconstructor | Contest = network
         if config.loss.adversarial > 0:
@@ -150,6 +153,7 @@ def smoke_config(config: TrainReconstructorConfig, out: Path) -> TrainReconstruc
             "network": NetworkConfig(backbone=VitConfig(size="tiny"), crop=64, width=48),
             "data": config.data.model_copy(update={"train": (made,), "validate_on": (others,)}),
             "vitpose": None,
+            "begin_with": None,
             "training": loop,
         }
     )

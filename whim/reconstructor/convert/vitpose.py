@@ -1,4 +1,4 @@
-"""ViTPose's backbone as the beginning of a training (section 7.2, Table 5 "w/o ViTPose").
+"""ViTPose's backbone as a file of ours, for trainings to begin with (section 7.2).
 
 Read: checkpoints of ViTPose's own code and of HaMeR (``backbone.blocks.0.attn.qkv``), and safetensors of the
 transformers library (``backbone.encoder.layer.0.attention.attention.query``). Heads are left behind, and so are
@@ -11,19 +11,18 @@ import re
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from whim.errors import BadFileError, UsageError
 from whim.files import sha256
 from whim.models.torch_file import read_torch_file, state_dict
 from whim.reconstructor.config import Size, VitConfig
-from whim.reconstructor.network import Reconstructor
 from whim.reconstructor.vit import Vit
-from whim.reconstructor.weights import read_about, read_tensors, write_weights
+from whim.reconstructor.weights import read_tensors, write_weights
 
 FORMAT = "whim vit 1"
 GRID = (16, 12)
+"""Rows and columns of tokens of all its models."""
 _TRANSFORMERS = (
     (r"^embeddings\.patch_embeddings\.projection\.", "patch_embed.proj."),
     (r"^embeddings\.position_embeddings$", "pos_embed"),
@@ -76,35 +75,6 @@ def convert_vitpose(path: Path, out: Path, *, size: Size = "H", config: VitConfi
         raise BadFileError(f"{path} holds no ViTPose backbone of size {config.size}:\n  {shown}")
     write_weights(out, chosen, FORMAT, config, source={"file": path.name, "sha256": sha256(path)})
     return out
-
-
-def init_from_vitpose(network: Reconstructor, path: Path) -> None:
-    """Begin with the weights of ``convert_vitpose``; hand tokens and refinement stay as they are.
-
-    For crops of another size the positions are interpolated.
-
-    Raises:
-        UsageError: no such file, or the network has no ViT.
-        BadFileError: not such a file, or of a ViT of another size.
-    """
-    if not isinstance(network.backbone, Vit):
-        raise UsageError("the network has no ViT: weights of ViTPose do not fit")
-    read_about(path, FORMAT)
-    tensors = read_tensors(path)
-    tensors["pos_embed"] = resize_positions(tensors["pos_embed"], network.backbone.grid)
-    try:
-        network.backbone.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise BadFileError(f"{path} is of a ViT of another size: {error}") from error
-
-
-def resize_positions(positions: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Position embeddings (1, 1 + rows * columns, C) of the 16 x 12 grid for another grid."""
-    if grid == GRID:
-        return positions
-    places = positions[:, 1:].transpose(1, 2).unflatten(2, GRID)
-    places = F.interpolate(places.float(), size=grid, mode="bicubic", align_corners=False, antialias=True)
-    return torch.cat([positions[:, :1], places.flatten(2).transpose(1, 2).to(positions.dtype)], dim=1)
 
 
 def _from_transformers(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
