@@ -34,6 +34,10 @@ VARIANTS = {
     "mean, three tokens": {"refinement__aggregation": "mean", "pose_tokens": 1},
     "single scale, no camera residual": {"refinement__levels": 1, "refinement__camera": False},
     "no refinement": {"refinement": None},
+    "convolutions, places": {
+        "backbone": VitConfig(size="tiny", width=32, depth=2, heads=4, stem="convolutions"),
+        "token_places": True,
+    },
 }
 
 
@@ -125,6 +129,21 @@ def test_a_vertex_reads_the_patch_of_its_pixel(make_network) -> None:
         seen = sample(features, aligned_grid(place, 64, 48, 2), align_corners=False)[0, 0]
         # Half a pixel from the centre of the patch, which lies between two pixels.
         assert float(seen) == pytest.approx(float(features.max()) * (1 - 0.5 / 16) ** 2, rel=1e-5)
+
+
+def test_tokens_of_small_convolutions_stand_in_the_middle_of_their_patches(make_network) -> None:
+    """With the same weight everywhere, the mirror image gives the mirrored tokens."""
+    config = VitConfig(size="tiny", width=32, depth=2, heads=4, stem="convolutions")
+    network = make_network(backbone=config)
+    assert network.backbone.padding == 0
+    stem = network.backbone.patch_embed.requires_grad_(False)
+    for parameter in stem.parameters():
+        parameter.fill_(0.1)
+    picture = torch.rand(1, 3, 64, 48)
+    tokens = stem(picture).unflatten(1, (4, 3))
+    for axis in (1, 2):
+        torch.testing.assert_close(stem(picture.flip(axis + 1)).unflatten(1, (4, 3)), tokens.flip(axis))
+    assert tokens.std(dim=(1, 2)).min() > 1e-4
 
 
 def test_crops_of_another_size_are_refused(make_network) -> None:

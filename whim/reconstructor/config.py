@@ -41,6 +41,10 @@ class VitConfig(Config):
     """Share of skipped branches in the last block, rising linearly from 0 in the first; None: that of the size."""
     mlp_ratio: float = Field(default=4.0, gt=0)
     """Hidden width of the feed-forward part over the width."""
+    stem: Literal["patch", "convolutions"] = "patch"
+    """From pixels to tokens. ``patch``: one convolution of 16 x 16 (ViTPose, the paper). ``convolutions``: pairs of
+    small ones, halving the picture four times, which learn from fewer pictures (Xiao et al., Early Convolutions Help
+    Transformers See Better, 2021); for small networks that begin with random weights."""
     padding: int = Field(default=2, ge=0)
     """Of the patch convolution. ViTPose's 2 moves every token's centre two pixels towards the origin."""
 
@@ -58,6 +62,11 @@ class VitConfig(Config):
     def attention_heads(self) -> int:
         """Number of heads."""
         return self.heads or _SIZES[self.size][2]
+
+    @property
+    def shift(self) -> int:
+        """Pixels that the centres of the tokens lie nearer to the origin than those of their patches."""
+        return self.padding if self.stem == "patch" else 0
 
     @property
     def drop(self) -> float:
@@ -135,6 +144,9 @@ class NetworkConfig(Config):
     backbone: Backbone = VitConfig()
     pose_tokens: Literal[16, 1] = 16
     """16: one per rotation, as released. 1: the paper's single pose token, mapped to 96 numbers (section 7.2)."""
+    token_places: bool = False
+    """Add a learned vector to each hand token. Without it two fingers with the same mean pose are the same token, and
+    with like means they are told apart late."""
     refinement: RefineConfig | None = RefineConfig()
     """None: Table 5, "w/o Refinement"."""
     focal: float = Field(default=5000.0, gt=0)

@@ -84,7 +84,9 @@ class Reconstructor(nn.Module):
         super().__init__()
         self.config = config
         backbone = config.backbone
-        self.tokens = HandTokens(backbone.channels, config.pose_tokens, config.mean_camera)
+        self.tokens = HandTokens(
+            backbone.channels, config.pose_tokens, config.mean_camera, places=config.token_places
+        )
         self.backbone: Vit | FastVit = (
             FastVit(backbone) if isinstance(backbone, FastVitConfig) else Vit(backbone, config.grid)
         )

@@ -60,21 +60,20 @@ class Reference:
     def transformer(self, picture: Floats) -> tuple[Floats, Floats]:
         """Hand tokens (T, C) and feature map (C, rows, columns) of (3, H, W)."""
         rows, columns = self.config.grid
-        pad = self.vit.padding
-        padded = np.pad(picture, ((0, 0), (pad, pad), (pad, pad)))
-        kernel, positions = self.w["backbone.patch_embed.proj.weight"], self.w["backbone.pos_embed"][0]
+        positions = self.w["backbone.pos_embed"][0]
         x = [
             self._linear("tokens.pose_in", mean)
             for mean in self.w["tokens.mean_pose"].reshape(self.config.pose_tokens, -1)
         ]
         x.append(self._linear("tokens.betas_in", self.w["tokens.mean_betas"][0]))
         x.append(self._linear("tokens.camera_in", self.w["tokens.mean_camera"][0]))
+        if self.config.token_places:
+            x = [token + place for token, place in zip(x, self.w["tokens.places"][0], strict=True)]
         extra = len(x)
+        patches = self.stem(picture)
         for r in range(rows):
             for c in range(columns):
-                patch = padded[:, 16 * r : 16 * r + 16, 16 * c : 16 * c + 16]
-                token = (kernel * patch).sum(axis=(1, 2, 3)) + self.w["backbone.patch_embed.proj.bias"]
-                x.append(token + positions[1 + r * columns + c] + positions[0])
+                x.append(patches[:, r, c] + positions[1 + r * columns + c] + positions[0])
         tokens = np.stack(x)
         for index in range(self.vit.blocks):
             name = f"backbone.blocks.{index}"
@@ -83,6 +82,21 @@ class Reference:
             tokens = tokens + self._linear(f"{name}.mlp.fc2", _gelu(hidden))
         tokens = self._norm("backbone.last_norm", tokens)
         return tokens[:extra], tokens[extra:].T.reshape(-1, rows, columns)
+
+    def stem(self, picture: Floats) -> Floats:
+        """Patches (C, rows, columns) of (3, H, W)."""
+        name = "backbone.patch_embed"
+        x = picture
+        if self.vit.stem == "patch":
+            return self._convolution(f"{name}.proj", x, stride=16, padding=self.vit.padding)
+        for index in range(
+            0, 3 * 7, 3
+        ):  # convolution, norm, ReLU; each after the first halving comes in a pair
+            x = self._convolution(
+                f"{name}.layers.{index}", x, stride=2 if index in (0, 3, 9, 15) else 1, padding=1
+            )
+            x = np.maximum(self._batch_norm(f"{name}.layers.{index + 1}", x), 0.0)
+        return self._convolution(f"{name}.proj", x, stride=1, padding=0)
 
     def attention(self, name: str, x: Floats) -> Floats:
         """Softmax attention head by head, (N, C) -> (N, C)."""
@@ -129,8 +143,8 @@ class Reference:
                     # Pixel positions in what the network sees; a cell of this map is 16 / 2^level pixels wide, and
                     # the centre of the first one is half a cell from the corner, moved by the padding.
                     cell = 16 / 2**level
-                    x = (u * self.config.crop + self.config.width / 2 + self.vit.padding) / cell - 0.5
-                    y = (v * self.config.crop + self.config.crop / 2 + self.vit.padding) / cell - 0.5
+                    x = (u * self.config.crop + self.config.width / 2 + self.vit.shift) / cell - 0.5
+                    y = (v * self.config.crop + self.config.crop / 2 + self.vit.shift) / cell - 0.5
                 read.append(bilinear(maps[level], x, y))
             stacked = np.stack(read)
             seen.append(getattr(stacked, refinement.aggregation)(axis=0))
@@ -182,13 +196,29 @@ class Reference:
         for r in range(height):
             for c in range(width):
                 out[:, 2 * r : 2 * r + 4, 2 * c : 2 * c + 4] += np.einsum("i,iokl->okl", x[:, r, c], kernel)
-        out = out[:, 1:-1, 1:-1]
+        return np.maximum(self._batch_norm(f"{name}.norm", out[:, 1:-1, 1:-1]), 0.0)
+
+    def _convolution(self, name: str, x: Floats, *, stride: int, padding: int) -> Floats:
+        kernel = self.w[f"{name}.weight"]  # (out, in, size, size)
+        size = kernel.shape[2]
+        x = np.pad(x, ((0, 0), (padding, padding), (padding, padding)))
+        height, width = ((side - size) // stride + 1 for side in x.shape[1:])
+        out = np.empty((len(kernel), height, width))
+        for r in range(height):
+            for c in range(width):
+                part = x[:, stride * r : stride * r + size, stride * c : stride * c + size]
+                out[:, r, c] = (kernel * part).sum(axis=(1, 2, 3))
+        bias = self.w.get(f"{name}.bias")
+        return out if bias is None else out + bias[:, None, None]
+
+    def _batch_norm(self, name: str, x: Floats) -> Floats:
+        """By its running statistics."""
 
         def per_channel(key: str) -> Floats:
-            return self.w[f"{name}.norm.{key}"][:, None, None]
+            return self.w[f"{name}.{key}"][:, None, None]
 
-        out = (out - per_channel("running_mean")) / np.sqrt(per_channel("running_var") + 1e-5)
-        return np.maximum(out * per_channel("weight") + per_channel("bias"), 0.0)
+        x = (x - per_channel("running_mean")) / np.sqrt(per_channel("running_var") + 1e-5)
+        return x * per_channel("weight") + per_channel("bias")
 
 
 def bilinear(features: Floats, x: float, y: float) -> Floats:

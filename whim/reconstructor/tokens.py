@@ -34,13 +34,16 @@ class HandTokens(nn.Module):
         width: channels C of a token.
         pose_tokens: 16, one per rotation with one shared map, or 1 for all 96 numbers.
         mean_camera: scale and shift to begin with.
+        places: add a learned vector to each token.
     """
 
     mean_pose: Tensor
     mean_betas: Tensor
     mean_camera: Tensor
 
-    def __init__(self, width: int, pose_tokens: int, mean_camera: tuple[float, float, float]) -> None:
+    def __init__(
+        self, width: int, pose_tokens: int, mean_camera: tuple[float, float, float], *, places: bool = False
+    ) -> None:
         super().__init__()
         self.pose_tokens = pose_tokens
         numbers = POSE // pose_tokens
@@ -58,6 +61,9 @@ class HandTokens(nn.Module):
         self.camera_out = nn.Linear(width, CAMERA)
         for layer in (self.pose_out, self.betas_out, self.camera_out):
             small(layer)
+        self.places = nn.Parameter(torch.empty(1, self.count, width)) if places else None
+        if self.places is not None:
+            nn.init.trunc_normal_(self.places, std=0.1)  # as large as what tells tokens apart besides
 
     @property
     def count(self) -> int:
@@ -76,6 +82,8 @@ class HandTokens(nn.Module):
         tokens = torch.cat(
             [pose, self.betas_in(self.mean_betas)[:, None], self.camera_in(self.mean_camera)[:, None]], dim=1
         )
+        if self.places is not None:
+            tokens = tokens + self.places
         return tokens.expand(batch, -1, -1)
 
     def read(self, tokens: Tensor) -> Raw:

@@ -88,6 +88,36 @@ class PatchEmbed(nn.Module):
         return self.proj(pictures).flatten(2).transpose(1, 2)
 
 
+class ConvolutionStem(nn.Module):
+    """Pictures to tokens by four halvings, each after the first followed by another convolution.
+
+    Kernels of 4 with padding 1 keep the centre of every token in the middle of its 16 x 16 pixels.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        seen = 3
+        for halving in range(4):
+            channels = width >> (3 - halving)
+            layers += _convolution(seen, channels, kernel=4, stride=2)
+            if halving:
+                layers += _convolution(channels, channels, kernel=3, stride=1)
+            seen = channels
+        self.layers = nn.Sequential(*layers)
+        self.proj = nn.Conv2d(width, width, kernel_size=1)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, H / 16 * W / 16, C), row by row."""
+        return self.proj(self.layers(pictures)).flatten(2).transpose(1, 2)
+
+
+def _convolution(inputs: int, outputs: int, *, kernel: int, stride: int) -> list[nn.Module]:
+    """Convolution, norm, ReLU."""
+    convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding=1, bias=False)
+    return [convolution, nn.BatchNorm2d(outputs), nn.ReLU()]
+
+
 class Vit(nn.Module):
     """Pictures and extra tokens through the transformer.
 
@@ -103,9 +133,11 @@ class Vit(nn.Module):
         super().__init__()
         self.width = config.channels
         self.grid = grid
-        self.padding = config.padding
+        self.padding = config.shift
         self.checkpointing = False
-        self.patch_embed = PatchEmbed(self.width, config.padding)
+        self.patch_embed = (
+            PatchEmbed(self.width, config.padding) if config.stem == "patch" else ConvolutionStem(self.width)
+        )
         # ViTPose keeps the place of a class token that it no longer has; that vector is added to every patch.
         self.pos_embed = nn.Parameter(torch.zeros(1, grid[0] * grid[1] + 1, self.width))
         hidden = int(self.width * config.mlp_ratio)
