@@ -21,7 +21,7 @@ from whim.reconstructor.camera import project, translation_from_camera  # noqa: 
 from whim.reconstructor.data.batches import CropSource  # noqa: E402
 from whim.reconstructor.data.crops import CropAugmentConfig, make_sample  # noqa: E402
 from whim.reconstructor.data.labels import LabelRules, hands_of_row, read_hands  # noqa: E402
-from whim.reconstructor.data.means import cameras, mean_hand  # noqa: E402
+from whim.reconstructor.data.means import cameras, guessing_error, mean_hand  # noqa: E402
 from whim.reconstructor.data.sets import HandSet, RenderedHands, open_hands  # noqa: E402
 from whim.reconstructor.train import _weights  # noqa: E402
 from whim.reconstructor.training.recipe import HandDataConfig, HandSetConfig  # noqa: E402
@@ -173,6 +173,18 @@ def test_tokens_begin_with_the_means_of_the_sets(shards: Path) -> None:
     fallback = mean_hand([other], [1.0], OPEN)
     assert fallback.camera.tolist() == [4.0, 0.0, 0.0]
     np.testing.assert_allclose(np.linalg.det(fallback.rotations), 1.0, atol=1e-5)
+
+
+def test_guessing_scores_zero_only_where_all_hands_are_the_mean(shards: Path) -> None:
+    hands, _ = read_hands(shards, TOPOLOGY, RULES)
+    means = mean_hand([hands], [1.0], OPEN)
+    assert 0.003 < guessing_error(means, [hands], OPEN) < 0.06
+    for side in (Side.LEFT, Side.RIGHT):  # one hand is its own mean, whichever side it is
+        one = hands[hands.side == side][:1]
+        own = mean_hand([one], [1.0], OPEN)
+        assert guessing_error(own, [one], OPEN) < 2e-6
+    unknown = replace(hands, joints_3d=np.full_like(hands.joints_3d, np.nan))
+    assert np.isnan(guessing_error(means, [unknown], OPEN))
 
 
 def test_cameras_of_labels_put_joints_on_their_keypoints(shards: Path) -> None:

@@ -19,7 +19,7 @@ from whim.reconstructor.beginning import begin_with_vitpose, begin_with_weights
 from whim.reconstructor.config import NetworkConfig, VitConfig
 from whim.reconstructor.data.batches import CropSource
 from whim.reconstructor.data.crops import CropAugmentConfig
-from whim.reconstructor.data.means import mean_hand
+from whim.reconstructor.data.means import guessing_error, mean_hand
 from whim.reconstructor.data.sets import HandSource, RenderedHands, open_hands
 from whim.reconstructor.losses.objective import Objective
 from whim.reconstructor.network import Reconstructor
@@ -119,6 +119,8 @@ def train(
         )
         count = sum(parameter.numel() for parameter in network.parameters())
         talk(f"train on {sum(map(len, training))} hands, validate on {sum(map(len, validation))}")
+        guess = guessing_error(means, [one.hands for one in validation], hand)
+        talk(f"guessing the mean hand scores {1e3 * guess:.2f} mm PA-MPJPE: to be undercut")
         talk(f"{count / 1e6:.2f} M parameters, {device}, {group.size} process(es), run folder {out}")
         result = fit(
             task,

@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from whim.conventions import Side
+from whim.hands.kinematics import keypoints
 from whim.hands.mirror import mirror_points, mirror_pose
 from whim.hands.model import HandModel
 from whim.hands.pose_prior import embedded_prior, pose_from_angles
+from whim.metrics.pose import pa_mpjpe
 from whim.reconstructor.crops import Crops
 from whim.reconstructor.data.labels import HandLabels
 
@@ -66,6 +68,22 @@ def mean_hand(sets: Sequence[HandLabels], weights: Sequence[float], model: HandM
         betas=betas.astype(np.float32),
         camera=_mean_camera(hands, left, share).astype(np.float32),
     )
+
+
+def guessing_error(means: Means, sets: Sequence[HandLabels], model: HandModel) -> float:
+    """Mean PA-MPJPE, metres, of guessing the mean hand for each hand with known joints; NaN without any.
+
+    A network that is not better has learned nothing about fingers.
+    """
+    hands = HandLabels.join([_thinned(one) for one in sets])
+    hands = hands[np.isfinite(hands.joints_3d).all(axis=(1, 2))]
+    truth, left = hands.joints_3d.astype(np.float64), hands.side == Side.LEFT
+    if not len(truth):
+        return float("nan")
+    truth[left] = mirror_points(truth[left])
+    pose = Rotation.from_matrix(means.rotations).as_rotvec()[None]
+    mean = keypoints(model, means.betas[None], pose[:, 1:], pose[:, 0], np.zeros((1, 3)))
+    return float(pa_mpjpe(np.repeat(mean, len(truth), axis=0), truth).mean())
 
 
 def cameras(hands: HandLabels) -> NDArray[np.float64]:
