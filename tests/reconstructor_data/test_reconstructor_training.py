@@ -8,10 +8,13 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
 torch = pytest.importorskip("torch")
+
+from torch.utils.checkpoint import checkpoint as torch_checkpoint  # noqa: E402
 
 from whim.errors import UsageError  # noqa: E402
 from whim.hands.open_hand import load_open_hand  # noqa: E402
@@ -93,6 +96,46 @@ def test_it_runs_goes_on_exactly_and_moves_every_parameter(
     first = one["model.discriminator.joint_weight"]
     assert not torch.equal(first, Contest(fresh, Objective(recipe.loss)).discriminator.joint_weight)
     assert any(name.startswith("ema.discriminator.") for name in one)
+
+
+def test_blocks_computed_again_give_the_same_weights(
+    recipe: TrainReconstructorConfig, tmp_path: Path
+) -> None:
+    loop = recipe.training.model_copy(update={"epochs": 1})
+    short = recipe.model_copy(update={"training": loop})
+    computed = []
+    for again in (False, True):
+        folder = tmp_path / str(again)
+        with mock.patch("whim.reconstructor.vit.checkpoint", wraps=torch_checkpoint) as calls:
+            train(short.model_copy(update={"checkpointing": again}), out=folder, say=lambda text: None)
+        assert bool(calls.call_count) == again
+        computed.append(load_network(folder / "last.safetensors", load_open_hand()).state_dict())
+    for name, value in computed[0].items():
+        torch.testing.assert_close(computed[1][name], value, msg=name)
+    # The recipe is the same: a run goes on either way.
+    assert train(short, out=tmp_path / "True", say=lambda text: None).fit.ended == "epochs"
+
+
+def test_a_training_begins_with_another_one(recipe: TrainReconstructorConfig, tmp_path: Path) -> None:
+    loop = recipe.training.model_copy(update={"epochs": 1})
+    coarse = recipe.network.model_copy(update={"refinement": None})
+    train(
+        recipe.model_copy(update={"network": coarse, "training": loop}),
+        out=tmp_path / "coarse",
+        say=lambda text: None,
+    )
+    start = tmp_path / "coarse" / "last.safetensors"
+    said: list[str] = []
+    still = loop.model_copy(update={"optimiser": loop.optimiser.model_copy(update={"lr": 1e-12})})
+    train(
+        recipe.model_copy(update={"begin_with": start, "training": still}),
+        out=tmp_path / "whole",
+        say=said.append,
+    )
+    assert f"begins with {start}, but for refinement" in said
+    whole = load_network(tmp_path / "whole" / "last.safetensors", load_open_hand()).state_dict()
+    for name, value in load_network(start, load_open_hand()).state_dict().items():
+        torch.testing.assert_close(whole[name], value, msg=name)
 
 
 def test_other_hands_are_another_recipe(recipe: TrainReconstructorConfig, tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from whim.reconstructor.network import Reconstructor
 from whim.reconstructor.training.adversary import Contest, real_hands
 from whim.reconstructor.training.recipe import HandDataConfig, HandSetConfig, TrainReconstructorConfig
 from whim.reconstructor.training.task import ReconstructorTask
+from whim.reconstructor.vit import Vit
 from whim.shards.ensure import ensure_pixels, is_labels
 from whim.synth.config import SynthConfig
 from whim.synth.write import synth
@@ -82,6 +83,8 @@ def train(
         if config.begin_with is not None:
             new = begin_with_weights(network, config.begin_with)
             talk(f"begins with {config.begin_with}" + (f", but for {' and '.join(new)}" if new else ""))
+        if isinstance(network.backbone, Vit):
+            network.backbone.checkpointing = config.checkpointing
         objective, real = Objective(config.loss), None
         model: Reconstructor | Contest = network
         if config.loss.adversarial > 0:

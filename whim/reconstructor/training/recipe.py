@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from whim.config import Config
 from whim.hands.select import OPEN_HAND
-from whim.reconstructor.config import ModelConfig
+from whim.reconstructor.config import ModelConfig, VitConfig
 from whim.reconstructor.data.crops import CropAugmentConfig
 from whim.reconstructor.data.labels import LabelRules
 from whim.synth.config import SynthConfig
@@ -60,6 +60,9 @@ class TrainReconstructorConfig(ModelConfig):
     """Hand that the parameters are of: ``open-hand``, or the path of your ``MANO_RIGHT.pkl``."""
     data: HandDataConfig = HandDataConfig()
     augment: CropAugmentConfig = CropAugmentConfig()
+    checkpointing: bool = False
+    """Compute the transformer's blocks again in the backward pass instead of keeping them: memory for time, the same
+    gradients."""
     training: TrainingConfig = TrainingConfig(
         batch=32,
         epochs=30,
@@ -68,6 +71,12 @@ class TrainReconstructorConfig(ModelConfig):
         schedule=ScheduleConfig(warmup_epochs=1.0),
     )
     """For networks that begin with random weights. The paper's recipe is :meth:`paper`."""
+
+    @model_validator(mode="after")
+    def _blocks_to_compute_again(self) -> TrainReconstructorConfig:
+        if self.checkpointing and not isinstance(self.network.backbone, VitConfig):
+            raise ValueError("checkpointing is for the blocks of a ViT")
+        return self
 
     @classmethod
     def paper(cls) -> TrainReconstructorConfig:
@@ -86,7 +95,7 @@ class TrainReconstructorConfig(ModelConfig):
 
     def recipe(self) -> dict[str, Any]:
         """What determines the result, as JSON: everything but where the data lies and how the loop is run."""
-        tree = self.model_dump(mode="json")
+        tree = self.model_dump(mode="json", exclude={"checkpointing"})
         for name in _RUNTIME:
             del tree["training"][name]
         for sets in (tree["data"]["train"], tree["data"]["validate_on"]):
