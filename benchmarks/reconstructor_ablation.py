@@ -28,6 +28,7 @@ VARIANTS: dict[str, list[str]] = {
     "no refinement": ["network.refinement=null"],
     "only the refined hand taught": ["loss.coarse=0"],
 }
+BLUE, RED = "#1f5fa8", "#c0562b"
 METRICS = {
     "pa_mpjpe": "PA-MPJPE (mm)",
     "error_2d": "2D error (% of the crop)",
@@ -92,31 +93,37 @@ def table(results: dict[str, list[dict[str, float]]]) -> str:
     return "\n".join(lines)
 
 
-def draw(results: dict[str, list[dict[str, float]]], path: Path) -> None:
-    """Each run a dot, each variant a bar at the mean; the coarse hand hollow."""
+def draw(results: dict[str, list[dict[str, float]]], start: Path, path: Path) -> None:
+    """How the coarse network learned that all began with; then each run a dot, each variant a bar at the mean."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, 2, figsize=(9, 0.5 * len(results) + 1.2), sharey=True)
+    figure, (curve, *axes) = pyplot.subplots(
+        1, 3, figsize=(13, 0.45 * len(results) + 1.4), width_ratios=(3, 4, 4)
+    )
+    with (start.parent / "epochs.csv").open() as file:
+        epochs = list(csv.DictReader(file))
+    numbers = [int(row["epoch"]) for row in epochs]
+    curve.plot(numbers, [float(row["pa_mpjpe"]) for row in epochs], "o-", color=BLUE)
+    curve.set_xlabel("epoch of the coarse network")
+    curve.set_ylabel(METRICS["pa_mpjpe"], color=BLUE)
+    other = curve.twinx()
+    other.plot(numbers, [float(row["error_2d"]) for row in epochs], "s--", color=RED)
+    other.set_ylabel(METRICS["error_2d"], color=RED)
     for axis, key in zip(axes, ("pa_mpjpe", "error_2d"), strict=True):
         for row, runs in enumerate(results.values()):
             final, coarse = ([run[k] for run in runs] for k in (key, f"{key}_coarse"))
-            axis.plot(final, [row] * len(final), "o", color="#1f5fa8", label="final" if row == 0 else None)
             axis.plot(
-                coarse,
-                [row] * len(coarse),
-                "o",
-                mfc="none",
-                color="#c0562b",
-                label="coarse" if row == 0 else None,
+                coarse, [row] * len(coarse), "o", mfc="none", color=RED, label=None if row else "coarse"
             )
-            axis.plot([statistics.mean(final)] * 2, [row - 0.3, row + 0.3], color="#1f5fa8")
+            axis.plot(final, [row] * len(final), "o", color=BLUE, label=None if row else "final")
+            axis.plot([statistics.mean(final)] * 2, [row - 0.3, row + 0.3], color=BLUE)
         axis.set_xlabel(METRICS[key])
         axis.grid(axis="x", alpha=0.3)
-    axes[0].set_yticks(range(len(results)), list(results))
-    axes[0].invert_yaxis()
+        axis.invert_yaxis()
+        axis.set_yticks(range(len(results)), list(results) if axis is axes[0] else [""] * len(results))
     axes[1].legend(loc="best", fontsize="small")
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -153,7 +160,7 @@ def main() -> None:
     (options.out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     print(table(results))
     if options.picture:
-        draw(results, options.picture)
+        draw(results, options.begin_with, options.picture)
         print(f"\n{options.picture}")
 
 

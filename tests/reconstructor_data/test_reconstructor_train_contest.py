@@ -19,7 +19,6 @@ from whim.reconstructor.losses.objective import Objective  # noqa: E402
 from whim.reconstructor.losses.truth import Truth  # noqa: E402
 from whim.reconstructor.network import Reconstructor  # noqa: E402
 from whim.reconstructor.training.adversary import Contest, real_hands  # noqa: E402
-from whim.reconstructor.training.recipe import TrainReconstructorConfig  # noqa: E402
 from whim.reconstructor.training.task import ReconstructorTask  # noqa: E402
 
 HAND = load_open_hand()
@@ -106,14 +105,3 @@ def test_the_truth_stays_exact_in_half_precision(contest: Contest) -> None:
     assert torch.equal(exact.vertices, again.vertices)
     assert exact.vertices_valid.tolist() == [1, 1, 0, 0]
     assert exact.keypoints_3d_valid.sum(dim=1).tolist() == [21, 21, 0, 0]
-
-
-def test_the_papers_recipe_holds_the_papers_numbers() -> None:
-    loop = TrainReconstructorConfig.paper().training
-    assert (loop.optimiser.name, loop.optimiser.lr, loop.optimiser.weight_decay, loop.epochs) == (
-        "adamw",
-        1e-5,
-        1e-4,
-        1000,
-    )
-    assert TrainReconstructorConfig.paper().loss.adversarial == 0.0005

@@ -70,28 +70,13 @@ class TrainReconstructorConfig(ModelConfig):
         optimiser=OptimiserConfig(lr=1e-4),
         schedule=ScheduleConfig(warmup_epochs=1.0),
     )
-    """For networks that begin with random weights. The paper's recipe is :meth:`paper`."""
+    """For networks that begin with random weights. The paper's recipe is ``configs/reconstructor/full.yaml``."""
 
     @model_validator(mode="after")
     def _blocks_to_compute_again(self) -> TrainReconstructorConfig:
         if self.checkpointing and not isinstance(self.network.backbone, VitConfig):
             raise ValueError("checkpointing is for the blocks of a ViT")
         return self
-
-    @classmethod
-    def paper(cls) -> TrainReconstructorConfig:
-        """The largest network and the paper's recipe (section 7.2), with what the released code adds: the batch, a
-        constant rate, no clipping. ViTPose's weights (``vitpose``) are to be named."""
-        return cls(
-            training=TrainingConfig(
-                epochs=1000,
-                batch=32,
-                clip_norm=None,
-                patience=None,
-                optimiser=OptimiserConfig(lr=1e-5, weight_decay=1e-4),
-                schedule=ScheduleConfig(shape="constant", warmup_epochs=0.0),
-            )
-        )
 
     def recipe(self) -> dict[str, Any]:
         """What determines the result, as JSON: everything but where the data lies and how the loop is run."""
