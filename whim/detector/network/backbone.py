@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from whim.detector.config import Scale
 from whim.detector.network.blocks import ConvUnit, CspBlock, PoolingPyramid
@@ -83,6 +85,36 @@ class TimmBackbone(nn.Module):
         self.body = model
         self._places = [strides.index(stride) for stride in STRIDES]
         self.channels = tuple(model.feature_info.channels()[place] for place in self._places)
+        try:
+            self._freeze_the_unread()
+        except (AssertionError, RuntimeError, ValueError) as error:
+            raise UsageError(
+                f"network.backbone: {name} does not turn pictures of any size into maps ({error})"
+            ) from error
+
+    def _freeze_the_unread(self) -> None:
+        """Weights that nothing but finer features depends on (HRNet has some) are not trained.
+
+        Processes that train together wait for a gradient of every weight that is.
+        """
+        weights = {
+            name: torch.empty_like(value, device="meta").requires_grad_()
+            for name, value in self.named_parameters()
+        }
+        buffers = {name: value.to("meta") for name, value in self.named_buffers()}
+        self.eval()
+        with torch.enable_grad():
+            features = functional_call(self, {**weights, **buffers}, torch.zeros(1, 3, 64, 64, device="meta"))
+            total = torch.stack([one.sum() for one in features]).sum()
+            gradients = torch.autograd.grad(total, list(weights.values()), allow_unused=True)
+        self.train()
+        wanted = [
+            (1, c, 64 // stride, 64 // stride) for c, stride in zip(self.channels, STRIDES, strict=True)
+        ]
+        if [one.shape for one in features] != wanted:
+            raise ValueError(f"shapes {[tuple(one.shape) for one in features]} instead of {wanted}")
+        for parameter, gradient in zip(self.parameters(), gradients, strict=True):
+            parameter.requires_grad_(gradient is not None)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(B, 3, H, W) -> C3, C4, C5."""
