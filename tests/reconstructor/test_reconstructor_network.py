@@ -135,7 +135,7 @@ def test_tokens_of_small_convolutions_stand_in_the_middle_of_their_patches(make_
     """With the same weight everywhere, the mirror image gives the mirrored tokens."""
     config = VitConfig(size="tiny", width=32, depth=2, heads=4, stem="convolutions")
     network = make_network(backbone=config)
-    assert network.backbone.padding == 0
+    assert network.backbone.shift == 0
     stem = network.backbone.patch_embed.requires_grad_(False)
     for parameter in stem.parameters():
         parameter.fill_(0.1)

@@ -81,7 +81,7 @@ class VitConfig(Config):
 
 
 class FastVitConfig(Config):
-    """FastViT in place of the ViT (Table 5, "w. FastViT"). Needs the extra ``fastvit``."""
+    """FastViT in place of the ViT (Table 5, "w. FastViT"). Needs the extra ``backbones``."""
 
     kind: Literal["fastvit"] = "fastvit"
     model: str = "fastvit_ma36"

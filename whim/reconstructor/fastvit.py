@@ -1,7 +1,8 @@
 """FastViT through timm in place of the ViT (Table 5, "w. FastViT").
 
 FastViT is convolutional and takes no tokens. Here the hand tokens read its last feature map by one cross-attention;
-the map for the refinement joins its last two stages (strides 16 and 32) at stride 16.
+the map for the refinement joins its last two stages (strides 16 and 32) at stride 16. All its strided kernels are odd:
+cells of every stage stand at the first pixel of their patches, not in the middle.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ class FastVit(nn.Module):
         UsageError: timm has no FastViT of that name.
     """
 
-    padding = 0
+    shift = 7.5
+    """Of the cells' centres against the middles of their patches; the same in every FastViT of timm."""
 
     def __init__(self, config: FastVitConfig) -> None:
         super().__init__()
@@ -44,8 +46,7 @@ class FastVit(nn.Module):
     def forward(self, pictures: Tensor, extra: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 3, H, W) and (B, T, C) to (B, T, C) and (B, C, H / 16, W / 16)."""
         fine, coarse = self.body(pictures)
-        coarse = F.interpolate(coarse, size=fine.shape[-2:], mode="bilinear", align_corners=False)
-        features = self.merge(torch.cat([fine, coarse], dim=1))
+        features = self.merge(torch.cat([fine, _twice(coarse)], dim=1))
         cells = self.norm_map(features.flatten(2).transpose(1, 2))
         key, value = self.key_value(cells).chunk(2, dim=-1)
         query = self.query(self.norm_tokens(extra))
@@ -56,3 +57,11 @@ class FastVit(nn.Module):
     def _split(self, x: Tensor) -> Tensor:
         """(B, N, C) -> (B, heads, N, C / heads)."""
         return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
+
+
+def _twice(x: Tensor) -> Tensor:
+    """(B, C, h, w) -> (B, C, 2 h, 2 w), linear: cell i of the result stands where cell i / 2 of x would."""
+    rows, columns = x.shape[-2:]
+    x = F.pad(x, (0, 1, 0, 1), mode="replicate")
+    x = F.interpolate(x, size=(2 * rows + 1, 2 * columns + 1), mode="bilinear", align_corners=True)
+    return x[..., :-1, :-1]

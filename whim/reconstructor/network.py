@@ -90,7 +90,7 @@ class Reconstructor(nn.Module):
         self.backbone: Vit | FastVit = (
             FastVit(backbone) if isinstance(backbone, FastVitConfig) else Vit(backbone, config.grid)
         )
-        self.refinement = None if config.refinement is None else Refinement(config, self.backbone.padding)
+        self.refinement = None if config.refinement is None else Refinement(config, self.backbone.shift)
         self.hand = RightHand(hand)
 
     def forward(self, pictures: Tensor) -> Reconstruction:

@@ -60,11 +60,11 @@ class Pyramid(nn.Module):
 class Refinement(nn.Module):
     """Residuals on a coarse hand from the picture's features where its mesh is."""
 
-    def __init__(self, config: NetworkConfig, padding: int) -> None:
+    def __init__(self, config: NetworkConfig, shift: float) -> None:
         super().__init__()
         assert config.refinement is not None
         self.config = config.refinement
-        self.focal, self.crop, self.width, self.padding = config.focal, config.crop, config.width, padding
+        self.focal, self.crop, self.width, self.shift = config.focal, config.crop, config.width, shift
         self.pyramid = Pyramid(config.backbone.channels, self.config)
         seen = sum(self.pyramid.channels)
         self.pose = _residual(seen, self.config.hidden, POSE)
@@ -92,7 +92,7 @@ class Refinement(nn.Module):
                 focal=self.focal,
                 crop=self.crop,
                 width=self.width,
-                padding=self.padding,
+                shift=self.shift,
             )
             return Raw(
                 pose=coarse.pose + self.pose(seen),

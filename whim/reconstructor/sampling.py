@@ -15,18 +15,18 @@ from torch import Tensor
 from whim.reconstructor.camera import project, translation_from_camera
 
 
-def aligned_grid(places: Tensor, crop: int, width: int, padding: int) -> Tensor:
+def aligned_grid(places: Tensor, crop: int, width: int, shift: float) -> Tensor:
     """Crop fractions (B, V, 2) in the coordinates of ``grid_sample(align_corners=False)``.
 
     Args:
         places: fractions of the square crop from its centre.
         crop: its side in pixels.
         width: the columns of it that the network sees, in the middle.
-        padding: of the patch convolution: cell i of the coarsest map is about pixel 16 i + 8 - padding.
+        shift: cell i of the coarsest map is about pixel 16 i + 8 - shift.
     """
     pixels = crop * places
-    x = 2.0 * (pixels[..., 0] + width / 2.0 + padding) / width - 1.0
-    y = 2.0 * (pixels[..., 1] + crop / 2.0 + padding) / crop - 1.0
+    x = 2.0 * (pixels[..., 0] + width / 2.0 + shift) / width - 1.0
+    y = 2.0 * (pixels[..., 1] + crop / 2.0 + shift) / crop - 1.0
     return torch.stack([x, y], dim=-1)
 
 
@@ -62,14 +62,14 @@ def read_maps(
     focal: float,
     crop: int,
     width: int,
-    padding: int,
+    shift: float,
 ) -> Tensor:
     """One vector (B, sum of channels) of what the vertices (B, V, 3) see in the maps, in their order."""
     if alignment == "released":
         grids = [released_grid(vertices, camera, focal, *m.shape[-2:]) for m in maps]
     else:
         places = project(vertices, translation_from_camera(camera, focal, crop), focal, crop)
-        grids = [aligned_grid(places, crop, width, padding)] * len(maps)
+        grids = [aligned_grid(places, crop, width, shift)] * len(maps)
     read = [
         aggregate(sample(m, grid, align_corners=alignment == "released"), aggregation)
         for m, grid in zip(maps, grids, strict=True)

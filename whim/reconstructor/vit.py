@@ -133,7 +133,7 @@ class Vit(nn.Module):
         super().__init__()
         self.width = config.channels
         self.grid = grid
-        self.padding = config.shift
+        self.shift = config.shift
         self.checkpointing = False
         self.patch_embed = (
             PatchEmbed(self.width, config.padding) if config.stem == "patch" else ConvolutionStem(self.width)
