@@ -51,7 +51,7 @@ def one_run(task: tuple[str, int, argparse.Namespace]) -> None:
         TrainReconstructorConfig,
         options.config,
         [
-            f"begin_with={options.begin_with}",
+            f"begin_with={json.dumps(str(options.begin_with))}",
             f"data.train={[{'path': str(options.data)}]}",
             f"data.validate_on={[{'path': str(options.held)}]}",
             f"training.epochs={options.epochs}",
@@ -66,7 +66,9 @@ def one_run(task: tuple[str, int, argparse.Namespace]) -> None:
     log = options.out / folder_name(name, seed) / "said.txt"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a") as file:
-        train(config, out=log.parent, say=lambda text: print(text, file=file, flush=True))
+        summary = train(config, out=log.parent, say=lambda text: print(text, file=file, flush=True))
+    if summary.fit.ended != "epochs":
+        raise SystemExit(f"{log.parent}: ended by {summary.fit.ended}; run the same command again")
 
 
 def folder_name(name: str, seed: int) -> str:
@@ -149,6 +151,8 @@ def main() -> None:
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
     parser.add_argument("--picture", type=Path, metavar="FILE")
     options = parser.parse_args()
+    if json.loads(options.begin_with.with_suffix(".json").read_text())["config"]["refinement"] is not None:
+        raise SystemExit(f"{options.begin_with} has a refinement: those of its kind would have a head start")
     tasks = [(name, seed, options) for seed in options.seeds for name in options.variants]
     with multiprocessing.get_context("spawn").Pool(options.parallel) as pool:
         for _ in pool.imap_unordered(one_run, tasks, chunksize=1):

@@ -3,8 +3,8 @@
     python benchmarks/reconstructor_real.py --weights runs/reconstructor/best.safetensors --data ../shared/data
       [--hand MANO_RIGHT.pkl] [--picture FILE.jpg]
 
-The box around the true joints is given, so this measures the second network alone. Beside it stands what guessing the
-hand scores that the network's tokens begin with.
+The box around the true joints is given, as much larger as the mesh of a flat hand is than its joints, so this
+measures the second network alone. Beside it stands what guessing the mean hand scores with which its tokens begin.
 """
 
 from __future__ import annotations
@@ -40,15 +40,19 @@ def main() -> None:
     network = load_network(options.weights, load_hand(options.hand))
     tokens = network.tokens
     with torch.inference_mode():
-        guess = (
-            network.pose(Raw(tokens.mean_pose, tokens.mean_betas, tokens.mean_camera)).keypoints[0].numpy()
-        )
+        mean = network.pose(Raw(tokens.mean_pose, tokens.mean_betas, tokens.mean_camera))
+        flat, joints = network.hand(torch.eye(3).expand(1, 16, 3, 3), torch.zeros(1, 10))
+    guess = mean.keypoints[0].numpy()
+    reach, mesh = (np.ptp(points[0].numpy(), axis=0) for points in (joints, flat))
+    grow = float((mesh / reach)[np.argsort(mesh)[1:]].mean())  # along and across the flat hand
     inference = Inference(network)
     predicted, wanted, errors_2d, sheet = [], [], [], []
     for picture, camera, truth, sides in photographs(options.data / "annotated/snap_realworld"):
         pixels = truth @ camera.T
         pixels = pixels[..., :2] / pixels[..., 2:]
-        crops = Crops.around(np.concatenate([pixels.min(axis=1), pixels.max(axis=1)], axis=1), sides)
+        low, high = pixels.min(axis=1), pixels.max(axis=1)
+        middle, half = (low + high) / 2, grow * (high - low) / 2
+        crops = Crops.around(np.concatenate([middle - half, middle + half], axis=1), sides)
         cut = crops.cut(picture, inference.side)
         estimate = inference(cut)
         predicted += list(estimate.keypoints.cpu().numpy())
@@ -62,13 +66,13 @@ def main() -> None:
         errors_2d += list(np.linalg.norm(found - seen, axis=-1).mean(axis=1))
         sheet += list(zip(np.asarray(cut), found, seen, strict=True))
     p, t = np.array(predicted, np.float64), np.array(wanted)
-    print(f"{len(t)} hands")
+    print(f"{len(t)} hands; boxes {grow:.2f} times those of the joints")
     print(
         "| | PA-MPJPE mean / median / 90 % (mm) | relative to the wrist | 2D, % of the crop |\n|---|---|---|---|"
     )
     for name, points, flat in (
         ("network", p, f"{100 * np.mean(errors_2d):.2f}"),
-        ("guessing the mean hand", np.repeat(guess[None].astype(np.float64), len(t), axis=0), "-"),
+        ("guessing the mean hand", np.repeat(guess[None], len(t), axis=0), "-"),
     ):
         error = 1e3 * pa_mpjpe(points, t)
         print(

@@ -1,7 +1,7 @@
 """Crops per second, and milliseconds of a training step, of the reconstructor beside a plain version of it.
 
-    python benchmarks/reconstructor_speed.py --sizes tiny S --batch 8 [--compile] [--threads 2] [--rounds 7]
-    python benchmarks/reconstructor_speed.py --sizes B H --batch 32 --device cuda --compile
+    python benchmarks/reconstructor_speed.py --configs tiny small --batch 8 [--compile] [--threads 2] [--rounds 7]
+    python benchmarks/reconstructor_speed.py --configs small full --batch 32 --device cuda --compile
 
 Needs the extra ``train``. The plain version has the same weights in float32, not compiled, attention written out with
 its N x N matrix, and the hand as two calls of ``HandLayer``, for mesh and for keypoints. Its results are compared with
@@ -17,20 +17,25 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from whim.config import load_config
 from whim.hands.layer import HandLayer
 from whim.hands.model import HandModel
 from whim.hands.open_hand import load_open_hand
-from whim.reconstructor.config import LossConfig, NetworkConfig, VitConfig
+from whim.reconstructor.config import LossConfig
 from whim.reconstructor.inference import Inference
 from whim.reconstructor.losses import Discriminator, Objective, Truth
 from whim.reconstructor.network import Reconstructor, normalise
+from whim.reconstructor.training.recipe import TrainReconstructorConfig
 from whim.reconstructor.vit import Attention
 from whim.training.precision import choose_precision
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs/reconstructor"
 
 
 class PlainAttention(Attention):
@@ -193,12 +198,11 @@ def _random_truth(network: Reconstructor, batch: int) -> Truth:
     )
 
 
-def network_of(size: str) -> Reconstructor:
-    """A network of that size with random weights; tiny sees 128 pixels, the others 256."""
+def network_of(name: str) -> Reconstructor:
+    """The network of ``configs/reconstructor/NAME.yaml`` with random weights."""
     torch.manual_seed(0)
-    small = {"crop": 128, "width": 96} if size == "tiny" else {}
-    config = NetworkConfig(backbone=VitConfig(size=size), **small)  # type: ignore[arg-type]
-    return Reconstructor(config, load_open_hand()).eval()
+    config = load_config(TrainReconstructorConfig, CONFIGS / f"{name}.yaml")
+    return Reconstructor(config.network, load_open_hand()).eval()
 
 
 def main() -> None:
@@ -206,7 +210,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--sizes", nargs="+", default=["tiny", "S"], choices=["tiny", "S", "B", "L", "H"])
+    parser.add_argument("--configs", nargs="+", default=["tiny", "small"], metavar="NAME")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
@@ -225,14 +229,14 @@ def main() -> None:
     print(
         f"torch {torch.__version__}, {options.device} ({name}), batch {options.batch}, {options.rounds} rounds\n"
     )
-    for size in options.sizes:
-        print(f"### {size}\n")
+    for config in options.configs:
+        print(f"### {config}\n")
         print("| what | how | speed | time | times plain | mesh differs by mm (untrained) |")
         print("|---|---|---|---|---|---|")
         if options.only != "training":
-            inference(network_of(size), options)
+            inference(network_of(config), options)
         if options.only != "inference":
-            training(network_of(size), options)
+            training(network_of(config), options)
         print()
 
 

@@ -1,11 +1,12 @@
 """Frames per second of the whole stack: video -> detector -> crops -> hands in the picture's camera.
 
-    python benchmarks/stack_speed.py CLIP.mp4 [--detector n] [--size 640] [--reconstructor S] [--hands 2]
-      [--device cpu] [--frames 40] [--rounds 3]
+    python benchmarks/stack_speed.py CLIP.mp4 [--detector n] [--size 640]
+      [--reconstructor configs/reconstructor/tiny.yaml] [--hands 2] [--device cpu] [--frames 40] [--rounds 3]
+      [--compile]
 
-Speed does not depend on what the weights are, so both networks have random ones, and the detector's answers, which
-mean nothing, are replaced by ``--hands`` boxes of a quarter of the frame's height. Every stage is timed by itself, each
-round over all frames; medians over rounds. Needs the extra ``train``.
+Both networks have random weights, which cost the same; only NMS is all but free, as an untrained detector finds next to
+nothing. Its answers are replaced by ``--hands`` boxes of a quarter of the frame's height. Every stage is timed by
+itself, each round over all frames; medians over rounds, and their sum. Needs the extra ``train``.
 """
 
 from __future__ import annotations
@@ -19,17 +20,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from whim.config import load_config
 from whim.conventions import Side
 from whim.detector.config import DetectorConfig, NetworkConfig
 from whim.detector.detections import Detections
 from whim.detector.network.detector import Detector
 from whim.detector.predict import HandPredictor, Image
 from whim.hands.open_hand import load_open_hand
-from whim.reconstructor.config import NetworkConfig as HandsConfig
-from whim.reconstructor.config import VitConfig
 from whim.reconstructor.inference import Inference
 from whim.reconstructor.network import Reconstructor
 from whim.reconstructor.predict import HandReconstructor
+from whim.reconstructor.training.recipe import TrainReconstructorConfig
 from whim.sources.video.decode import frames_at
 
 STAGES = ("decode", "detector", "crops to hands")
@@ -59,7 +60,9 @@ def main() -> None:
     parser.add_argument("clip", type=Path)
     parser.add_argument("--detector", default="n", choices=["n", "s", "m"])
     parser.add_argument("--size", type=int, default=640)
-    parser.add_argument("--reconstructor", default="S", choices=["tiny", "S", "B", "L", "H"])
+    parser.add_argument(
+        "--reconstructor", type=Path, default=Path("configs/reconstructor/tiny.yaml"), metavar="YAML"
+    )
     parser.add_argument("--hands", type=int, default=2)
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--frames", type=int, default=40)
@@ -74,7 +77,7 @@ def main() -> None:
         size=options.size,
     )
     hand = load_open_hand()
-    network = Reconstructor(HandsConfig(backbone=VitConfig(size=options.reconstructor)), hand)
+    network = Reconstructor(load_config(TrainReconstructorConfig, options.reconstructor).network, hand)
     inference = Inference(network, device=options.device, batch=options.hands, compiled=options.compile)
     stack = HandReconstructor(finder, inference, hand)
     times: dict[str, list[float]] = {name: [] for name in STAGES}
@@ -104,7 +107,7 @@ def main() -> None:
     )
     print(
         f"{options.clip.name}: {picture.shape[1]} x {picture.shape[0]}, {seen} frames, {options.hands} hands each; "
-        f"detector {options.detector} at {options.size}, reconstructor {options.reconstructor} "
+        f"detector {options.detector} at {options.size}, reconstructor {options.reconstructor.stem} "
         f"({inference.precision}); {device}"
     )
     medians = {name: statistics.median(values) for name, values in times.items()}

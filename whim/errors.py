@@ -45,7 +45,7 @@ class BadFileError(WhimError):
     code = "bad-file"
 
 
-def require(module: str, *, extra: str = "", install: str = "") -> ModuleType:
+def require(module: str, *, extra: str | None = None, install: str | None = None) -> ModuleType:
     """Import an optional package, or say which extra brings it; ``install`` is said where no extra does.
 
     Raises:
@@ -56,7 +56,7 @@ def require(module: str, *, extra: str = "", install: str = "") -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name != module.split(".")[0]:
             raise
-        how = install or f"pip install 'whim[{extra}]'"
+        how = install or (f"pip install 'whim[{extra}]'" if extra else f"pip install {module}")
         raise MissingExtraError(
             f"this needs the package {error.name!r}, which is not installed; run: {how}"
         ) from error

@@ -7,9 +7,10 @@ import torch
 from pydantic import ValidationError
 
 from whim.errors import UsageError
-from whim.reconstructor.beginning import begin_with_weights, resize_positions
+from whim.reconstructor.beginning import begin_with_vitpose, begin_with_weights, resize_positions
 from whim.reconstructor.config import ModelConfig, VitConfig
-from whim.reconstructor.weights import save_network
+from whim.reconstructor.convert.vitpose import FORMAT
+from whim.reconstructor.weights import save_network, write_weights
 
 
 def test_all_that_fits_is_taken(make_network, tmp_path) -> None:
@@ -67,6 +68,27 @@ def test_another_backbone_is_refused(make_network, tmp_path) -> None:
         begin_with_weights(network, tmp_path / "a.safetensors")
     with pytest.raises(UsageError, match="no such file"):
         begin_with_weights(network, tmp_path / "b.safetensors")
+
+
+@pytest.mark.parametrize("change", [{"heads": 2}, {"padding": 0}])
+def test_weights_of_the_same_shapes_that_mean_something_else_are_refused(
+    make_network, tmp_path, change
+) -> None:
+    save_network(make_network(), tmp_path / "a.safetensors")
+    backbone = VitConfig(size="tiny", width=32, depth=2, heads=4).model_copy(update=change)
+    with pytest.raises(UsageError, match="its backbone is"):
+        begin_with_weights(make_network(backbone=backbone), tmp_path / "a.safetensors")
+    vit = make_network(crop=256, width=192)
+    write_weights(tmp_path / "v.safetensors", vit.backbone.state_dict(), FORMAT, vit.config.backbone)
+    begin_with_vitpose(make_network(), tmp_path / "v.safetensors")
+    with pytest.raises(UsageError, match="its backbone is"):
+        begin_with_vitpose(make_network(backbone=backbone), tmp_path / "v.safetensors")
+
+
+def test_the_same_sizes_by_another_name_fit(make_network, tmp_path) -> None:
+    save_network(make_network(), tmp_path / "a.safetensors")
+    backbone = VitConfig(size="S", width=32, depth=2, heads=4, drop_path=0.3)
+    assert begin_with_weights(make_network(backbone=backbone), tmp_path / "a.safetensors") == []
 
 
 def test_one_beginning_only(tmp_path) -> None:

@@ -37,6 +37,7 @@ def test_the_papers_recipe_holds_the_papers_numbers() -> None:
     loop = full.training
     named = loop.optimiser.name, loop.optimiser.lr, loop.optimiser.weight_decay, loop.epochs
     assert named == ("adamw", 1e-5, 1e-4, 1000)
+    assert loop.ema.decay == 0
 
 
 def test_every_row_of_table_5_is_the_whole_with_one_change() -> None:

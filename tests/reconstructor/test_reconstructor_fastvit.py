@@ -77,6 +77,8 @@ def test_a_vertex_reads_around_its_pixel() -> None:
 def test_weights_come_back_and_predict_in_half_precision(tmp_path, open_hand) -> None:
     pytest.importorskip("timm")
     network = Reconstructor(NetworkConfig(crop=64, width=64, backbone=SMALL), open_hand).eval()
+    for layer in (network.tokens.pose_out, network.tokens.betas_out):  # fresh ones hardly look at the picture
+        torch.nn.init.xavier_uniform_(layer.weight)
     save_network(network, tmp_path / "w.safetensors")
     again = load_network(tmp_path / "w.safetensors", open_hand)
     assert again.config == network.config
@@ -86,4 +88,6 @@ def test_weights_come_back_and_predict_in_half_precision(tmp_path, open_hand) ->
         Inference(again, device="cpu", precision="fp32")(crops).vertices, wanted.vertices
     )
     half = Inference(again, device="cpu", precision="bf16", batch=2)(crops)
-    assert (half.vertices - wanted.vertices).norm(dim=-1).max() < 2e-3
+    error = (half.vertices - wanted.vertices).norm(dim=-1).mean()
+    spread = (wanted.vertices[1:] - wanted.vertices[:-1]).norm(dim=-1).mean()
+    assert 0 < error < 0.05 * spread

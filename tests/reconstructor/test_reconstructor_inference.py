@@ -7,8 +7,17 @@ import copy
 import pytest
 import torch
 
+from whim.reconstructor.config import VitConfig
 from whim.reconstructor.inference import Inference
 from whim.reconstructor.network import normalise
+
+VARIANTS = {
+    "default": {},
+    "convolutions, places": {
+        "backbone": VitConfig(size="tiny", width=32, depth=2, heads=4, stem="convolutions"),
+        "token_places": True,
+    },
+}
 
 
 @pytest.fixture
@@ -16,8 +25,9 @@ def crops() -> torch.Tensor:
     return torch.randint(0, 256, (5, 64, 64, 3), dtype=torch.uint8)
 
 
-def test_batches_give_the_same_as_one_call(make_network, crops) -> None:
-    network = make_network()
+@pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS.keys())
+def test_batches_give_the_same_as_one_call(make_network, crops, changes) -> None:
+    network = make_network(**changes)
     with torch.no_grad():
         expected = network(normalise(crops)).final
     predict = Inference(network, device="cpu", precision="fp32", batch=2)
@@ -28,8 +38,9 @@ def test_batches_give_the_same_as_one_call(make_network, crops) -> None:
     assert nobody.vertices.shape == (0, 778, 3)
 
 
-def test_bf16_is_near_and_gives_float32(make_network, crops) -> None:
-    network = make_network()
+@pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS.keys())
+def test_bf16_is_near_and_gives_float32(make_network, crops, changes) -> None:
+    network = make_network(**changes)
     exact = Inference(copy.deepcopy(network), device="cpu", precision="fp32")(crops)
     near = Inference(network, device="cpu", precision="bf16")(crops)
     assert near.vertices.dtype == near.keypoints_2d.dtype == torch.float32
@@ -38,8 +49,9 @@ def test_bf16_is_near_and_gives_float32(make_network, crops) -> None:
     assert 0 < error < 0.05 * spread
 
 
-def test_it_compiles_in_one_graph(make_network, crops, monkeypatch) -> None:
-    network = make_network()
+@pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS.keys())
+def test_it_compiles_in_one_graph(make_network, crops, changes, monkeypatch) -> None:
+    network = make_network(**changes)
     expected = Inference(network, device="cpu", precision="fp32")(crops)
     compile_, sizes = torch.compile, []
 

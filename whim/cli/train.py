@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +148,7 @@ def train_reconstructor(options: argparse.Namespace) -> int:
 
     sets = [f"data.train={[{'path': str(path)} for path in options.data]}"] if options.data else []
     if options.begin_with:
-        sets.append(f"begin_with={options.begin_with}")
+        sets += ["vitpose=null", f"begin_with={json.dumps(str(options.begin_with))}"]
     path = user_or_shipped(options.config) if options.config else None
     summary = train(
         load_config(TrainReconstructorConfig, path, [*sets, *options.set]),

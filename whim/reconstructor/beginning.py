@@ -6,12 +6,15 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from pydantic import ValidationError
 from torch import Tensor
 
 from whim.errors import BadFileError, UsageError
+from whim.reconstructor.config import Backbone, ModelConfig, VitConfig
 from whim.reconstructor.convert.vitpose import FORMAT, GRID
 from whim.reconstructor.network import Reconstructor
 from whim.reconstructor.vit import Vit
+from whim.reconstructor.weights import FORMAT as NETWORK_FORMAT
 from whim.reconstructor.weights import load_network, read_about, read_tensors
 
 
@@ -21,18 +24,22 @@ def begin_with_vitpose(network: Reconstructor, path: Path) -> None:
     For crops of another size the positions are interpolated.
 
     Raises:
-        UsageError: no such file, or the network has no ViT.
-        BadFileError: not such a file, or of a ViT of another size.
+        UsageError: no such file, or of another backbone.
+        BadFileError: not such a file, or damaged.
     """
-    if not isinstance(network.backbone, Vit):
-        raise UsageError("the network has no ViT: weights of ViTPose do not fit")
-    read_about(path, FORMAT)
-    tensors = read_tensors(path)
-    tensors["pos_embed"] = resize_positions(tensors["pos_embed"], GRID, network.backbone.grid)
+    about = read_about(path, FORMAT)
     try:
+        theirs = VitConfig.model_validate(about["config"])
+    except (KeyError, ValidationError) as error:
+        raise BadFileError(f"{path.with_suffix('.json')} does not describe a ViT: {error}") from error
+    _check_backbone(network.config.backbone, theirs, path)
+    assert isinstance(network.backbone, Vit)
+    tensors = read_tensors(path)
+    try:
+        tensors["pos_embed"] = resize_positions(tensors["pos_embed"], GRID, network.backbone.grid)
         network.backbone.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise BadFileError(f"{path} is of a ViT of another size: {error}") from error
+    except (KeyError, RuntimeError) as error:
+        raise BadFileError(f"{path} does not hold the ViT that its JSON describes: {error}") from error
 
 
 def begin_with_weights(network: Reconstructor, path: Path) -> list[str]:
@@ -49,6 +56,7 @@ def begin_with_weights(network: Reconstructor, path: Path) -> list[str]:
         BadFileError: not such a file, or damaged.
     """
     other = load_network(path, network.hand.model)
+    _check_backbone(network.config.backbone, other.config.backbone, path)
     if isinstance(network.backbone, Vit) and isinstance(other.backbone, Vit):
         other.backbone.pos_embed.data = resize_positions(
             other.backbone.pos_embed.data, other.backbone.grid, network.backbone.grid
@@ -74,6 +82,33 @@ def resize_positions(positions: Tensor, old: tuple[int, int], new: tuple[int, in
     places = positions[:, 1:].transpose(1, 2).unflatten(2, old)
     places = F.interpolate(places.float(), size=new, mode="bicubic", align_corners=False, antialias=True)
     return torch.cat([positions[:, :1], places.flatten(2).transpose(1, 2).to(positions.dtype)], dim=1)
+
+
+def start_digest(config: ModelConfig) -> str | None:
+    """SHA-256 of the weights that a training begins with, from the JSON beside them; None from scratch.
+
+    Raises: as the functions above.
+    """
+    if config.vitpose is not None:
+        return str(read_about(config.vitpose, FORMAT).get("sha256"))
+    if config.begin_with is not None:
+        return str(read_about(config.begin_with, NETWORK_FORMAT).get("sha256"))
+    return None
+
+
+def _check_backbone(ours: Backbone, theirs: Backbone, path: Path) -> None:
+    """Heads and padding change no shape, but what the weights mean; skipped branches change nothing."""
+    still = {"drop_path": None, "size": "tiny"}
+    described = [
+        (
+            {**vars(one), "width": one.channels, "depth": one.blocks, "heads": one.attention_heads, **still}
+            if isinstance(one, VitConfig)
+            else vars(one)
+        )
+        for one in (ours, theirs)
+    ]
+    if described[0] != described[1]:
+        raise UsageError(f"{path}: its backbone is {theirs}, not {ours}")
 
 
 def _same_build(network: Reconstructor, other: Reconstructor, part: str) -> bool:

@@ -89,9 +89,7 @@ class Reference:
         x = picture
         if self.vit.stem == "patch":
             return self._convolution(f"{name}.proj", x, stride=16, padding=self.vit.padding)
-        for index in range(
-            0, 3 * 7, 3
-        ):  # convolution, norm, ReLU; each after the first halving comes in a pair
+        for index in range(0, 3 * 7, 3):  # seven times convolution, norm, ReLU
             x = self._convolution(
                 f"{name}.layers.{index}", x, stride=2 if index in (0, 3, 9, 15) else 1, padding=1
             )

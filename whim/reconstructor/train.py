@@ -15,7 +15,7 @@ import torch
 from whim.errors import UsageError
 from whim.hands.model import HandModel
 from whim.hands.select import load_hand
-from whim.reconstructor.beginning import begin_with_vitpose, begin_with_weights
+from whim.reconstructor.beginning import begin_with_vitpose, begin_with_weights, start_digest
 from whim.reconstructor.config import NetworkConfig, VitConfig
 from whim.reconstructor.data.batches import CropSource
 from whim.reconstructor.data.crops import CropAugmentConfig
@@ -92,7 +92,12 @@ def train(
             model = Contest(network, objective)
             talk(f"the discriminator learns from {len(real.pose)} hands of {real.origin}")
         facts = _facts(training, validation)
-        recipe = {**config.recipe(), "data_found": facts, "topology": hand.topology}
+        recipe = {
+            **config.recipe(),
+            "data_found": facts,
+            "topology": hand.topology,
+            "begins_with": start_digest(config),
+        }
         out.mkdir(parents=True, exist_ok=True)
         common: dict[str, Any] = {
             "size": config.network.crop,
@@ -122,8 +127,10 @@ def train(
         )
         count = sum(parameter.numel() for parameter in network.parameters())
         talk(f"train on {sum(map(len, training))} hands, validate on {sum(map(len, validation))}")
-        guess = guessing_error(means, [one.hands for one in validation], hand)
-        talk(f"guessing the mean hand scores {1e3 * guess:.2f} mm PA-MPJPE: to be undercut")
+        measured = [one.hands for one in validation if not isinstance(one, RenderedHands)]
+        if group.is_main and measured:  # those of rendered sets would have to be rendered first
+            guess = 1e3 * guessing_error(means, measured, hand)
+            talk(f"guessing the mean hand scores {guess:.2f} mm PA-MPJPE: to be undercut")
         talk(f"{count / 1e6:.2f} M parameters, {device}, {group.size} process(es), run folder {out}")
         result = fit(
             task,

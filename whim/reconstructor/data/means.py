@@ -71,19 +71,27 @@ def mean_hand(sets: Sequence[HandLabels], weights: Sequence[float], model: HandM
 
 
 def guessing_error(means: Means, sets: Sequence[HandLabels], model: HandModel) -> float:
-    """Mean PA-MPJPE, metres, of guessing the mean hand for each hand with known joints; NaN without any.
+    """Mean PA-MPJPE, metres, of guessing the mean hand for every hand in space; NaN without any.
 
     A network that is not better has learned nothing about fingers.
     """
     hands = HandLabels.join([_thinned(one) for one in sets])
-    hands = hands[np.isfinite(hands.joints_3d).all(axis=(1, 2))]
-    truth, left = hands.joints_3d.astype(np.float64), hands.side == Side.LEFT
-    if not len(truth):
+    truth = hands.joints_3d.astype(np.float64)
+    bare = np.isnan(truth).any(axis=(1, 2))  # then the joints follow from the parameters, where there are any
+    known = bare & np.isfinite(hands.hand_pose).all(axis=(1, 2)) & np.isfinite(hands.betas).all(axis=1)
+    if known.any():
+        part = hands[known]
+        truth[known] = keypoints(
+            model, part.betas, part.hand_pose, part.global_orient, np.zeros((len(part), 3)), part.side
+        )
+    in_space = np.isfinite(truth).all(axis=(1, 2))
+    if not in_space.any():
         return float("nan")
+    left = hands.side == Side.LEFT
     truth[left] = mirror_points(truth[left])
     pose = Rotation.from_matrix(means.rotations).as_rotvec()[None]
     mean = keypoints(model, means.betas[None], pose[:, 1:], pose[:, 0], np.zeros((1, 3)))
-    return float(pa_mpjpe(np.repeat(mean, len(truth), axis=0), truth).mean())
+    return float(pa_mpjpe(np.repeat(mean, in_space.sum(), axis=0), truth[in_space]).mean())
 
 
 def cameras(hands: HandLabels) -> NDArray[np.float64]:

@@ -79,8 +79,8 @@ class TrainReconstructorConfig(ModelConfig):
         return self
 
     def recipe(self) -> dict[str, Any]:
-        """What determines the result, as JSON: everything but where the data lies and how the loop is run."""
-        tree = self.model_dump(mode="json", exclude={"checkpointing"})
+        """What determines the result, as JSON: all but where data and first weights lie, and how the loop is run."""
+        tree = self.model_dump(mode="json", exclude={"checkpointing", "vitpose", "begin_with"})
         for name in _RUNTIME:
             del tree["training"][name]
         for sets in (tree["data"]["train"], tree["data"]["validate_on"]):
