@@ -1,14 +1,13 @@
 """What the refinement is worth, at the same budget: the rows of Table 5 that concern it, on a CPU.
 
-    whim train-reconstructor --config configs/reconstructor/tiny.yaml --data data/hands --set network.refinement=null \\
-      --out runs/coarse
-    python benchmarks/reconstructor_ablation.py --begin-with runs/coarse/best.safetensors --data data/hands \\
-      --held data/held [--seeds 0 1] [--epochs 1] [--parallel 2] [--out runs/ablation] [--picture FILE.png]
+    python benchmarks/reconstructor_ablation.py --data data/hands --held data/held [--seeds 0 1] [--epochs 1]
+      [--share 0.8] [--begin-with runs/coarse/best.safetensors] [--parallel 2] [--out runs/ablation]
+      [--picture FILE.png [--curve runs/coarse]]
 
-Every variant begins with the same coarse network (the backbone and tokens of ``--begin-with``), gets a new refinement
-and the same hands in the same order, and is measured on hands of other scenes (``--held``). Seeds change the order, the
-variation of the crops and the first weights of the refinement. A run that is already there is read, not repeated. The
-picture needs matplotlib.
+Every variant sees the same hands in the same order and is measured on hands of other scenes (``--held``). Seeds change
+the first weights, the order, and how crops are varied. With ``--begin-with`` all begin with the same coarse network.
+A run that is already there is read, not repeated. The picture needs matplotlib; ``--curve`` puts a training's course
+beside the variants.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ import multiprocessing
 import os
 import statistics
 from pathlib import Path
+from typing import Any
 
 VARIANTS: dict[str, list[str]] = {
     "correct alignment": [],
@@ -51,13 +51,13 @@ def one_run(task: tuple[str, int, argparse.Namespace]) -> None:
         TrainReconstructorConfig,
         options.config,
         [
-            f"begin_with={json.dumps(str(options.begin_with))}",
-            f"data.train={[{'path': str(options.data)}]}",
+            f"begin_with={json.dumps(options.begin_with and str(options.begin_with))}",
+            f"data.train={[{'path': str(options.data), 'weight': options.share}]}",
             f"data.validate_on={[{'path': str(options.held)}]}",
             f"training.epochs={options.epochs}",
             f"training.seed={seed}",
             f"training.optimiser.lr={options.lr}",
-            "training.schedule.warmup_epochs=0.05",
+            "training.schedule.warmup_epochs=0.1",
             "training.ema.decay=0.99",
             "training.workers=0",
             *VARIANTS[name],
@@ -95,25 +95,19 @@ def table(results: dict[str, list[dict[str, float]]]) -> str:
     return "\n".join(lines)
 
 
-def draw(results: dict[str, list[dict[str, float]]], start: Path, path: Path) -> None:
-    """How the coarse network learned that all began with; then each run a dot, each variant a bar at the mean."""
+def draw(results: dict[str, list[dict[str, float]]], course: Path | None, path: Path) -> None:
+    """Each run a dot, each variant a bar at the mean; before them, how one training went."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, (curve, *axes) = pyplot.subplots(
-        1, 3, figsize=(13, 0.45 * len(results) + 1.4), width_ratios=(3, 4, 4)
-    )
-    with (start.parent / "epochs.csv").open() as file:
-        epochs = list(csv.DictReader(file))
-    numbers = [int(row["epoch"]) for row in epochs]
-    curve.plot(numbers, [float(row["pa_mpjpe"]) for row in epochs], "o-", color=BLUE)
-    curve.set_xlabel("epoch of the coarse network")
-    curve.set_ylabel(METRICS["pa_mpjpe"], color=BLUE)
-    other = curve.twinx()
-    other.plot(numbers, [float(row["error_2d"]) for row in epochs], "s--", color=RED)
-    other.set_ylabel(METRICS["error_2d"], color=RED)
+    height = 0.45 * len(results) + 1.4
+    if course is None:
+        figure, axes = pyplot.subplots(1, 2, figsize=(9, height))
+    else:
+        figure, (curve, *axes) = pyplot.subplots(1, 3, figsize=(13, height), width_ratios=(3, 4, 4))
+        draw_course(course, curve)
     for axis, key in zip(axes, ("pa_mpjpe", "error_2d"), strict=True):
         for row, runs in enumerate(results.values()):
             final, coarse = ([run[k] for run in runs] for k in (key, f"{key}_coarse"))
@@ -132,12 +126,26 @@ def draw(results: dict[str, list[dict[str, float]]], start: Path, path: Path) ->
     figure.savefig(path, dpi=110)
 
 
+def draw_course(folder: Path, axis: Any) -> None:
+    """Both measures over the epochs of a training."""
+    with (folder / "epochs.csv").open() as file:
+        epochs = list(csv.DictReader(file))
+    numbers = [int(row["epoch"]) for row in epochs]
+    axis.set_xlabel("epoch")
+    for one, key, form, colour in (
+        (axis, "pa_mpjpe", "o-", BLUE),
+        (axis.twinx(), "error_2d", "s--", RED),
+    ):
+        one.plot(numbers, [float(row[key]) for row in epochs], form, color=colour, markersize=4)
+        one.set_ylabel(METRICS[key], color=colour)
+
+
 def main() -> None:
     """Parse, train, print."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--begin-with", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--begin-with", type=Path, metavar="FILE")
     parser.add_argument("--data", type=Path, required=True, metavar="DIR")
     parser.add_argument("--held", type=Path, required=True, metavar="DIR")
     parser.add_argument(
@@ -146,13 +154,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/ablation"), metavar="DIR")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--epochs", type=int, default=1)
-    parser.add_argument("--lr", type=float, default=3e-4)
+    parser.add_argument("--share", type=float, default=1.0, help="of the hands, in each epoch")
+    parser.add_argument("--lr", type=float, default=7e-4)
     parser.add_argument("--parallel", type=int, default=2, metavar="N", help="runs at a time")
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
     parser.add_argument("--picture", type=Path, metavar="FILE")
+    parser.add_argument("--curve", type=Path, metavar="DIR")
     options = parser.parse_args()
-    if json.loads(options.begin_with.with_suffix(".json").read_text())["config"]["refinement"] is not None:
-        raise SystemExit(f"{options.begin_with} has a refinement: those of its kind would have a head start")
+    start = options.begin_with
+    if start and json.loads(start.with_suffix(".json").read_text())["config"]["refinement"] is not None:
+        raise SystemExit(f"{start} has a refinement: those of its kind would have a head start")
     tasks = [(name, seed, options) for seed in options.seeds for name in options.variants]
     with multiprocessing.get_context("spawn").Pool(options.parallel) as pool:
         for _ in pool.imap_unordered(one_run, tasks, chunksize=1):
@@ -164,7 +175,7 @@ def main() -> None:
     (options.out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     print(table(results))
     if options.picture:
-        draw(results, options.begin_with, options.picture)
+        draw(results, options.curve, options.picture)
         print(f"\n{options.picture}")
 
 
