@@ -1,6 +1,7 @@
-"""Draw the pictures of the documentation: rendered scenes with their labels, and the open hand from all around.
+"""Draw the pictures of the documentation: rendered scenes with their labels, the open hand from all around, and what a
+trained reconstructor makes of scenes that it has not seen.
 
-python models/build/pictures.py [--out docs/assets]
+python models/build/pictures.py [--out docs/assets] [--reconstructor runs/reconstructor/best.safetensors]
 """
 
 from __future__ import annotations
@@ -14,16 +15,20 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from whim.conventions import Side
+from whim.detector.detections import Detections
 from whim.files import atomic_path
 from whim.hands.open_hand import load_open_hand
 from whim.hands.pose_prior import pose_from_angles
-from whim.render.compose import turntable
+from whim.render.compose import overlay, turntable
 from whim.render.hand import hand_mesh
 from whim.render.software import NumpyRenderer
+from whim.render.types import Camera
 from whim.synth.config import SynthConfig
 from whim.synth.dataset import SynthDataset
 from whim.viz.overlay import draw_labels
 
+UNSEEN = 5022
+"""Seed of scenes that no training has seen."""
 SEED, COUNT, PER_ROW, LONGEST = 21, 15, 5, 320
 VIEWS, SIZE = 8, 180
 QUALITY = 80
@@ -53,6 +58,37 @@ def open_hand() -> np.ndarray:
     return np.hstack(turntable([mesh], views=VIEWS, size=SIZE, renderer=NumpyRenderer()))
 
 
+def reconstructed(weights: Path) -> np.ndarray:
+    """Pictures with hands seen by their owner, and the network's meshes over them; true boxes and focal lengths."""
+    from whim.reconstructor.command import meshes_of  # these need torch
+    from whim.reconstructor.predict import load
+
+    stack = load(None, weights)
+    only = SynthConfig(
+        people=0, arms=0, interacting=0, first_person=1, empty=0, occluders=0.1, width=512, height=384
+    )
+    columns: list[np.ndarray] = []
+    for picture, row in SynthDataset(only, seed=UNSEEN):
+        if picture.shape[1] < picture.shape[0]:
+            continue
+        hands = row["hands"]
+        found = Detections(
+            boxes=np.array([hand["box"] for hand in hands], np.float32).reshape(-1, 4),
+            side=np.array([hand["side"] for hand in hands], np.int64),
+            score=np.ones(len(hands), np.float32),
+            keypoints=np.zeros((len(hands), 21, 3), np.float32),
+        )
+        focal, center = hands[0]["camera"]["focal"][0], hands[0]["camera"]["center"]
+        result = stack.of_detections(picture, found, focal=focal)
+        camera = Camera.from_label(focal, center, picture.shape[1], picture.shape[0])
+        drawn = overlay(picture, meshes_of(result, stack.hand), camera, renderer=NumpyRenderer())
+        both = np.vstack([picture, drawn])
+        columns.append(cv2.resize(both, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA))
+        if len(columns) == PER_ROW:
+            return np.hstack(columns)
+    raise AssertionError("scenes have no end")
+
+
 def write(path: Path, picture: np.ndarray) -> None:
     """As JPEG."""
     coded = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1]
@@ -66,7 +102,13 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parents[2] / "docs" / "assets")
+    parser.add_argument(
+        "--reconstructor", type=Path, metavar="FILE", help="only the picture of these weights"
+    )
     options = parser.parse_args()
+    if options.reconstructor:
+        write(options.out / "reconstructor.jpg", reconstructed(options.reconstructor))
+        return
     write(options.out / "synth.jpg", scenes())
     write(options.out / "turntable.jpg", open_hand())
 

@@ -19,6 +19,7 @@ from whim.detector.config import DecodeConfig, DetectorConfig  # noqa: E402
 from whim.detector.config import NetworkConfig as DetectorNetwork  # noqa: E402
 from whim.detector.detections import Detections  # noqa: E402
 from whim.detector.network.detector import Detector  # noqa: E402
+from whim.errors import UsageError  # noqa: E402
 from whim.hands import kinematics  # noqa: E402
 from whim.hands.open_hand import load_open_hand  # noqa: E402
 from whim.reconstructor.config import NetworkConfig, VitConfig  # noqa: E402
@@ -134,6 +135,10 @@ def test_parameters_give_the_joints_and_the_mesh_of_either_side(weights: tuple[P
     )
     mirrored = stack.of_detections(np.ascontiguousarray(picture[:, ::-1]), swapped, focal=200.0)
     np.testing.assert_allclose(mirrored.joints_3d * [-1, 1, 1], hands.joints_3d, atol=2e-3)
+    alone = load(None, weights[1], device="cpu")
+    np.testing.assert_array_equal(alone.of_detections(picture, found, focal=200.0).vertices, hands.vertices)
+    with pytest.raises(UsageError, match="without a detector"):
+        alone.reconstruct(picture)
     nobody = stack.of_detections(picture, found[np.array([], dtype=int)])
     assert len(nobody) == 0
     assert nobody.vertices.shape[1:] == (778, 3)

@@ -13,6 +13,7 @@ from whim.conventions import Side
 from whim.detector.detections import Detections
 from whim.detector.predict import Image
 from whim.exporters.meshes import write_glb, write_obj
+from whim.hands.model import HandModel
 from whim.reconstructor.predict import HandReconstructor, Hands, own_sides
 from whim.render.choose import open_renderer
 from whim.render.compose import overlay
@@ -45,7 +46,7 @@ class MeshWatcher:
     def see(self, name: str, picture: Image, found: Detections, frame: int | None) -> Image:
         """The picture with meshes over it."""
         hands = self._stack.of_detections(picture, found, focal=self._focal)
-        meshes = self._meshes(hands)
+        meshes = meshes_of(hands, self._stack.hand)
         if meshes and frame is None and self._form != "none":
             target = self._out / Path(name).with_suffix(f".{self._form}")
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -70,20 +71,22 @@ class MeshWatcher:
             }
             write_labels(self._out / "labels" / SEGMENTS / video / "00000.parquet", rows, record)
 
-    def _meshes(self, hands: Hands) -> list[Mesh]:
-        return [
-            hand_mesh(
-                self._stack.hand,
-                hands.betas[row],
-                hands.hand_pose[row],
-                hands.global_orient[row],
-                hands.translation[row],
-                side,
-                np.asarray(SIDE_COLOURS[side]) / 255.0,
-                label=row + 1,
-            )
-            for row, side in enumerate(own_sides(hands.detections))
-        ]
+
+def meshes_of(hands: Hands, model: HandModel) -> list[Mesh]:
+    """Meshes in the picture's camera, in the colours of their sides."""
+    return [
+        hand_mesh(
+            model,
+            hands.betas[row],
+            hands.hand_pose[row],
+            hands.global_orient[row],
+            hands.translation[row],
+            side,
+            np.asarray(SIDE_COLOURS[side]) / 255.0,
+            label=row + 1,
+        )
+        for row, side in enumerate(own_sides(hands.detections))
+    ]
 
 
 def _row(name: str, picture: Image, hands: Hands, frame: int, *, assumed: bool) -> Row:

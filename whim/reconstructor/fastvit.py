@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from whim.errors import UsageError, require
 from whim.reconstructor.config import FastVitConfig
+from whim.training.onednn import take_strides_first
 
 
 class FastVit(nn.Module):
@@ -34,6 +35,7 @@ class FastVit(nn.Module):
             raise UsageError(f"timm has no model {config.model!r}; it has {', '.join(known)}")
         self.width, self.heads = config.width, config.heads
         self.body = timm.create_model(config.model, pretrained=False, features_only=True, out_indices=(2, 3))
+        take_strides_first(self.body)
         fine, coarse = self.body.feature_info.channels()
         self.merge = nn.Conv2d(fine + coarse, self.width, kernel_size=1)
         self.norm_tokens = nn.LayerNorm(self.width)

@@ -17,6 +17,7 @@ from whim.conventions import Side
 from whim.detector.detections import Detections
 from whim.detector.predict import HandPredictor, Image
 from whim.detector.predict import load as load_predictor
+from whim.errors import UsageError
 from whim.geometry.camera import assumed_focal
 from whim.hands.mirror import mirror_pose
 from whim.hands.model import Floats, HandModel
@@ -55,7 +56,7 @@ class Hands:
 
 
 def load(
-    detector: str | Path,
+    detector: str | Path | None,
     reconstructor: str | Path,
     *,
     hand: str = OPEN_HAND,
@@ -64,12 +65,14 @@ def load(
 ) -> HandReconstructor:
     """Both networks and the hand that the second was trained with (``open-hand``, or your MANO_RIGHT.pkl).
 
+    Without a detector, hands are to be found elsewhere: ``HandReconstructor.of_detections``.
+
     Raises:
         UsageError: missing files, or weights of another hand.
         BadFileError: damaged ones.
     """
     model = load_hand(hand)
-    finder = load_predictor(detector, device=device, size=size)
+    finder = None if detector is None else load_predictor(detector, device=device, size=size)
     network = load_network(Path(reconstructor), model)
     return HandReconstructor(finder, Inference(network, device=device), model)
 
@@ -77,13 +80,19 @@ def load(
 class HandReconstructor:
     """Detector and reconstructor, ready."""
 
-    def __init__(self, detector: HandPredictor, inference: Inference, hand: HandModel) -> None:
+    def __init__(self, detector: HandPredictor | None, inference: Inference, hand: HandModel) -> None:
         self.detector = detector
         self.hand = hand
         self._inference = inference
 
     def reconstruct(self, picture: Image, *, least_score: float = 0.3, focal: float | None = None) -> Hands:
-        """Hands of a picture (H, W, 3) RGB. ``focal``: its focal length in pixels; its diagonal without it."""
+        """Hands of a picture (H, W, 3) RGB. ``focal``: its focal length in pixels; its diagonal without it.
+
+        Raises:
+            UsageError: there is no detector.
+        """
+        if self.detector is None:
+            raise UsageError("without a detector only hands that were found before can be reconstructed")
         return self.of_detections(
             picture, self.detector.detect(picture, least_score=least_score), focal=focal
         )

@@ -12,6 +12,7 @@ from torch.func import functional_call
 from whim.detector.config import Scale
 from whim.detector.network.blocks import ConvUnit, CspBlock, PoolingPyramid
 from whim.errors import UsageError, require
+from whim.training.onednn import take_strides_first
 
 STRIDES = (8, 16, 32)
 
@@ -82,6 +83,7 @@ class TimmBackbone(nn.Module):
         strides = model.feature_info.reduction()
         if not set(STRIDES) <= set(strides):
             raise UsageError(f"network.backbone: {name} has features at strides {strides}, not at {STRIDES}")
+        take_strides_first(model)
         self.body = model
         self._places = [strides.index(stride) for stride in STRIDES]
         self.channels = tuple(model.feature_info.channels()[place] for place in self._places)
