@@ -167,18 +167,14 @@ def predict(options: argparse.Namespace) -> int:
     from whim.detector.command import predict as run
     from whim.detector.predict import load
 
+    detector = load(options.detector, device=options.device, size=options.size)
     watcher = None
     if options.mesh:
         from whim.reconstructor.command import MeshWatcher
         from whim.reconstructor.predict import load as load_stack
 
-        stack = load_stack(
-            options.detector, options.mesh, hand=options.hand, device=options.device, size=options.size
-        )
+        stack = load_stack(None, options.mesh, hand=options.hand, device=options.device)
         watcher = MeshWatcher(stack, options.out, form=options.mesh_format, focal=options.focal)
-        detector = stack.detector
-    else:
-        detector = load(options.detector, device=options.device, size=options.size)
     summary = run(options.source, detector, options.out, least_score=options.score, watcher=watcher)
     show(options, summary.to_json, summary.render)
     return summary.exit_code

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from whim.benchmark.detection.detectors import processor
 from whim.benchmark.detection.types import Hands, Image, Subject
+from whim.benchmark.machine import processor
 from whim.detector.predict import STRIDE, HandPredictor, letterbox, load, to_input
 from whim.errors import UsageError
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import numpy as np
 
 from whim.benchmark.detection.config import RowConfig
 from whim.benchmark.detection.types import Found, Image, Subject
+from whim.benchmark.machine import processor
 from whim.config import load_config
 from whim.conventions import HAND_KEYPOINTS
 from whim.errors import MissingExtraError, UsageError
@@ -103,14 +102,3 @@ def _parameters(paths: Sequence[Path]) -> int | None:
         for tensor in onnx.load(str(path)).graph.initializer
         if tensor.data_type in (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
     )
-
-
-def processor() -> str:
-    """Name of the processor and how many cores this process may use."""
-    name = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        lines = [line for line in info.read_text().splitlines() if line.startswith("model name")]
-        name = lines[0].partition(":")[2].strip() if lines else name
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{name}, {cores} core{'' if cores == 1 else 's'}"

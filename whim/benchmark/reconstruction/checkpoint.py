@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from whim.benchmark.detection.detectors import processor
+from whim.benchmark.machine import processor
 from whim.benchmark.reconstruction.config import SetConfig
 from whim.benchmark.reconstruction.types import Predicted, View
 from whim.conventions import Side
