@@ -119,9 +119,10 @@ def draw(results: dict[str, list[dict[str, float]]], course: Path | None, path: 
         axis.set_xlabel(METRICS[key])
         axis.grid(axis="x", alpha=0.3)
         axis.invert_yaxis()
-        axis.set_yticks(range(len(results)), list(results) if axis is axes[0] else [""] * len(results))
+        axis.set_yticks(range(len(results)), list(results))
+        axis.tick_params(labelleft=axis is axes[0])
     axes[1].legend(loc="best", fontsize="small")
-    figure.tight_layout()
+    figure.set_layout_engine("constrained")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
 
