@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from pydantic import ValidationError
 
+from whim import cli
 from whim.errors import UsageError
 from whim.reconstructor.beginning import begin_with_vitpose, begin_with_weights, resize_positions
 from whim.reconstructor.config import ModelConfig, VitConfig
 from whim.reconstructor.convert.vitpose import FORMAT
 from whim.reconstructor.weights import save_network, write_weights
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "reconstructor"
 
 
 def test_all_that_fits_is_taken(make_network, tmp_path) -> None:
@@ -89,6 +94,21 @@ def test_the_same_sizes_by_another_name_fit(make_network, tmp_path) -> None:
     save_network(make_network(), tmp_path / "a.safetensors")
     backbone = VitConfig(size="S", width=32, depth=2, heads=4, drop_path=0.3)
     assert begin_with_weights(make_network(backbone=backbone), tmp_path / "a.safetensors") == []
+
+
+def test_the_command_puts_other_weights_in_the_place_of_vitposes(monkeypatch) -> None:
+    """``released.yaml`` names ViTPose's."""
+    seen = []
+
+    def train(config, **rest):
+        seen.append(config)
+        raise UsageError("seen enough")
+
+    monkeypatch.setattr("whim.reconstructor.train.train", train)
+    settings = ["--config", str(CONFIGS / "released.yaml"), "--begin-with", "an: odd #name.safetensors"]
+    assert cli.main(["train-reconstructor", *settings]) != 0
+    assert seen[0].begin_with == Path("an: odd #name.safetensors")
+    assert seen[0].vitpose is None
 
 
 def test_one_beginning_only(tmp_path) -> None:
