@@ -69,8 +69,7 @@ class CspDarknet(nn.Module):
 class TimmBackbone(nn.Module):
     """Any convolutional network of timm with features at strides 8, 16, 32 (Table 2: ResNet-50, HRNet).
 
-    Needs timm, which is no part of the extra ``train``. ``pretrained`` weights would be a hidden download: load them
-    yourself.
+    Needs timm (extra ``backbones``). It begins with random weights: pretrained ones would be a hidden download.
     """
 
     def __init__(self, name: str) -> None:
