@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from whim.benchmark.machine import device_name
 from whim.detector.checkpoint import save_detector
 from whim.detector.config import DetectorConfig, NetworkConfig
 from whim.detector.export import export_onnx, export_openvino
@@ -45,10 +46,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--skip", nargs="*", default=["openvino"], choices=["onnx", "openvino", "training"])
     options = parser.parse_args()
-    device = f"CPU, {torch.get_num_threads()} threads"
-    if torch.cuda.is_available():
-        device = torch.cuda.get_device_name()
-    print(f"{device}; {options.size} x {options.size}, batch 1; torch {torch.__version__}")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    print(
+        f"{device_name(device)}; {torch.get_num_threads()} threads; {options.size} x {options.size}, batch 1; "
+        f"torch {torch.__version__}"
+    )
     for scale in options.scales:
         with tempfile.TemporaryDirectory() as folder:
             ways = (

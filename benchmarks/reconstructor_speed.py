@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from whim.benchmark.machine import device_name
 from whim.config import load_config
 from whim.hands.layer import HandLayer
 from whim.hands.model import HandModel
@@ -221,13 +221,9 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     options.precision = choose_precision(options.precision, torch.device(options.device))
-    name = (
-        torch.cuda.get_device_name()
-        if options.device == "cuda"
-        else f"{platform.machine()}, {options.threads} threads"
-    )
     print(
-        f"torch {torch.__version__}, {options.device} ({name}), batch {options.batch}, {options.rounds} rounds\n"
+        f"torch {torch.__version__}, {device_name(torch.device(options.device))}; {options.threads} threads, "
+        f"batch {options.batch}, {options.rounds} rounds\n"
     )
     for config in options.configs:
         print(f"### {config}\n")

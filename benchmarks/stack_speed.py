@@ -12,7 +12,6 @@ itself, each round over all frames; medians over rounds, and their sum. Needs th
 from __future__ import annotations
 
 import argparse
-import platform
 import statistics
 import time
 from pathlib import Path
@@ -20,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from whim.benchmark.machine import device_name
 from whim.config import load_config
 from whim.conventions import Side
 from whim.detector.config import DetectorConfig, NetworkConfig
@@ -100,15 +100,10 @@ def main() -> None:
         if number >= 0:
             for name in STAGES:
                 times[name].append(1000 * spent[name] / seen)
-    device = (
-        torch.cuda.get_device_name()
-        if options.device == "cuda"
-        else f"{platform.machine()}, {torch.get_num_threads()} threads"
-    )
     print(
         f"{options.clip.name}: {picture.shape[1]} x {picture.shape[0]}, {seen} frames, {options.hands} hands each; "
         f"detector {options.detector} at {options.size}, reconstructor {options.reconstructor.stem} "
-        f"({inference.precision}); {device}"
+        f"({inference.precision}); {device_name(inference.device)}; {torch.get_num_threads()} threads"
     )
     medians = {name: statistics.median(values) for name, values in times.items()}
     for name, value in medians.items():

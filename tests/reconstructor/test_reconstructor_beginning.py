@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,14 @@ import torch
 from pydantic import ValidationError
 
 from whim import cli
-from whim.errors import UsageError
-from whim.reconstructor.beginning import begin_with_vitpose, begin_with_weights, resize_positions
+from whim.errors import BadFileError, UsageError
+from whim.files import sha256
+from whim.reconstructor.beginning import (
+    begin_with_vitpose,
+    begin_with_weights,
+    resize_positions,
+    start_digest,
+)
 from whim.reconstructor.config import ModelConfig, VitConfig
 from whim.reconstructor.convert.vitpose import FORMAT
 from whim.reconstructor.weights import save_network, write_weights
@@ -94,6 +101,19 @@ def test_the_same_sizes_by_another_name_fit(make_network, tmp_path) -> None:
     save_network(make_network(), tmp_path / "a.safetensors")
     backbone = VitConfig(size="S", width=32, depth=2, heads=4, drop_path=0.3)
     assert begin_with_weights(make_network(backbone=backbone), tmp_path / "a.safetensors") == []
+
+
+def test_the_digest_is_of_the_weights_wherever_they_lie(make_network, tmp_path) -> None:
+    assert start_digest(ModelConfig()) is None
+    for name in ("a", "b"):
+        save_network(make_network(), tmp_path / f"{name}.safetensors")
+    one, same = (start_digest(ModelConfig(begin_with=tmp_path / f"{name}.safetensors")) for name in "ab")
+    assert one == same == sha256(tmp_path / "a.safetensors")
+    about = json.loads((tmp_path / "b.json").read_text())
+    del about["sha256"]
+    (tmp_path / "b.json").write_text(json.dumps(about))
+    with pytest.raises(BadFileError, match="does not say which weights"):
+        start_digest(ModelConfig(begin_with=tmp_path / "b.safetensors"))
 
 
 def test_the_command_puts_other_weights_in_the_place_of_vitposes(monkeypatch) -> None:

@@ -66,10 +66,6 @@ def begin_with_weights(network: Reconstructor, path: Path) -> list[str]:
         theirs = getattr(other, name, None)
         if theirs is not None and _same_build(network, other, name) and _shapes(part) == _shapes(theirs):
             part.load_state_dict(theirs.state_dict())
-        elif name == "backbone":
-            raise UsageError(
-                f"{path}: its backbone is {other.config.backbone}, not {network.config.backbone}"
-            )
         elif next(part.parameters(), None) is not None:
             kept.append(name)
     return kept
@@ -90,10 +86,14 @@ def start_digest(config: ModelConfig) -> str | None:
     Raises: as the functions above.
     """
     if config.vitpose is not None:
-        return str(read_about(config.vitpose, FORMAT).get("sha256"))
-    if config.begin_with is not None:
-        return str(read_about(config.begin_with, NETWORK_FORMAT).get("sha256"))
-    return None
+        path, about = config.vitpose, read_about(config.vitpose, FORMAT)
+    elif config.begin_with is not None:
+        path, about = config.begin_with, read_about(config.begin_with, NETWORK_FORMAT)
+    else:
+        return None
+    if "sha256" not in about:
+        raise BadFileError(f"{path.with_suffix('.json')} does not say which weights it belongs to")
+    return str(about["sha256"])
 
 
 def _check_backbone(ours: Backbone, theirs: Backbone, path: Path) -> None:

@@ -236,7 +236,7 @@ class LossConfig(Config):
 
 
 class ModelConfig(Config):
-    """What the files in ``configs/reconstructor`` hold; a training adds its own sections."""
+    """The network, what it is taught, and what it begins with."""
 
     network: NetworkConfig = NetworkConfig()
     loss: LossConfig = LossConfig()

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from whim.benchmark.detection.types import Hands, Image, Subject
-from whim.benchmark.machine import processor
+from whim.benchmark.machine import device_name
 from whim.detector.predict import STRIDE, HandPredictor, letterbox, load, to_input
 from whim.errors import UsageError
 
@@ -38,11 +38,10 @@ def checkpoint_subject(
     dropped = "heads." if network.one_to_one else "\0"
     weights = dict(detector.predictor.model.named_parameters())
     parameters = sum(value.numel() for name, value in weights.items() if not name.startswith(dropped))
-    place = next(iter(weights.values())).device
     return Subject(
         detector=detector,
         implementation=f"whim {network.scale}, {network.backbone}, at {size}",
-        device=torch.cuda.get_device_name(place) if place.type == "cuda" else processor(),
+        device=device_name(next(iter(weights.values())).device),
         parameters=parameters,
         size_mb=2 * parameters / 1e6,
         size_note="half precision",

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from whim.benchmark.machine import processor
+from whim.benchmark.machine import device_name
 from whim.benchmark.reconstruction.config import SetConfig
 from whim.benchmark.reconstruction.types import Predicted, View
 from whim.conventions import Side
@@ -39,9 +38,7 @@ class Checkpoint:
             f"whim {network.config.backbone.kind}, {parameters / 1e6:.1f} M, {self._run.precision}, "
             f"crop {where.factor:g} x {around}"
         )
-        self.device = (
-            torch.cuda.get_device_name(self._run.device) if self._run.device.type == "cuda" else processor()
-        )
+        self.device = device_name(self._run.device)
 
     def predict(self, views: Sequence[View]) -> list[Predicted]:
         """Hands of each view; those of unknown side are taken for right ones."""
